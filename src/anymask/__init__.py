@@ -1,0 +1,43 @@
+"""anymask: click anything in a picture and get its mask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Names are looked up on first use, so that `import anymask` stays instant and torch loads only when a model does.
+_WHERE = {
+    "load": "anymask.models.load",
+    "Session": "anymask.session.session",
+    "segment": "anymask.session.segment",
+    "Prompts": "anymask.prompts.prompts",
+    "Masks": "anymask.masks.masks",
+    "Image": "anymask.pixels.image",
+    "AnymaskError": "anymask.errors",
+}
+
+__all__ = ["AnymaskError", "Image", "Masks", "Prompts", "Session", "__version__", "load", "segment"]
+
+if TYPE_CHECKING:
+    from anymask.errors import AnymaskError
+    from anymask.masks.masks import Masks
+    from anymask.models.load import load
+    from anymask.pixels.image import Image
+    from anymask.prompts.prompts import Prompts
+    from anymask.session.segment import segment
+    from anymask.session.session import Session
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__ and name in _WHERE:
+        from importlib import import_module
+
+        value = getattr(import_module(_WHERE[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'anymask' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(__all__) | set(globals()))

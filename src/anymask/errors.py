@@ -1,0 +1,74 @@
+"""Every error that anymask raises on purpose.
+
+    AnymaskError
+    |- BadImage (ValueError)            a picture that cannot be read or used
+    |- BadPrompt (ValueError)           points, boxes or masks that make no sense for this image
+    |- BadSetting (ValueError)          an option out of range
+    |- BadWeights (ValueError)          a weights file that does not fit the model
+    |- EmbeddingMismatch (ValueError)   an embedding of another model, image or version
+    |- UnknownModel (KeyError)          no model of that name
+    |- NotYet (NotImplementedError)     a catalogued model whose code comes in a later release
+    |- MissingExtra (ImportError)       an optional library is not installed
+    |- DownloadFailed (OSError)         a weights file could not be fetched
+
+Each message is one sentence or two: what is wrong, and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AnymaskError",
+    "BadImage",
+    "BadPrompt",
+    "BadSetting",
+    "BadWeights",
+    "DownloadFailed",
+    "EmbeddingMismatch",
+    "MissingExtra",
+    "NotYet",
+    "UnknownModel",
+]
+
+
+class AnymaskError(Exception):
+    """Base of all errors raised by anymask; catching it catches them all."""
+
+    def __str__(self) -> str:
+        # KeyError would print the repr of its argument, quotes and escapes included
+        return str(self.args[0]) if self.args else ""
+
+
+class BadImage(AnymaskError, ValueError):
+    """The picture cannot be read, is too large, or has a shape or type that is not an image."""
+
+
+class BadPrompt(AnymaskError, ValueError):
+    """Points, labels, boxes or masks are malformed or lie outside the image."""
+
+
+class BadSetting(AnymaskError, ValueError):
+    """An option has a value outside its range."""
+
+
+class BadWeights(AnymaskError, ValueError):
+    """The weights file is damaged, unsafe, or belongs to another model."""
+
+
+class EmbeddingMismatch(AnymaskError, ValueError):
+    """The embedding was made from another image, by another model, or with other weights."""
+
+
+class UnknownModel(AnymaskError, KeyError):
+    """No model of that name is known."""
+
+
+class NotYet(AnymaskError, NotImplementedError):
+    """The model is in the catalogue, but its network arrives in a later release."""
+
+
+class MissingExtra(AnymaskError, ImportError):
+    """An optional library is needed and not installed."""
+
+
+class DownloadFailed(AnymaskError, OSError):
+    """A file could not be downloaded or failed its check; nothing was left half-written."""

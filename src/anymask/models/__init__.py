@@ -1,0 +1,1 @@
+"""What a model is: its card, its interface, its weights."""

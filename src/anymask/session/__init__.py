@@ -1,0 +1,1 @@
+"""Sessions: an image encoded once, and the prompts on it."""

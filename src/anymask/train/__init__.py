@@ -1,0 +1,1 @@
+"""Training: batches, losses and one flat loop."""
