@@ -1,0 +1,94 @@
+"""The mask decoder: one for the whole family.
+
+Source: Segment Anything, appendix A ("Lightweight mask decoder"); high-resolution features as in SAM 2
+(arXiv 2408.00714, section 4). Parameter names are the official ones.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from anymask.nn.layers import MLP, LayerNorm2d
+from anymask.nn.prompt_encoder import EncodedPrompts
+from anymask.nn.two_way import TwoWayTransformer
+
+
+class MaskDecoder(nn.Module):
+    """Masks and their predicted IoU from an image embedding and prompts.
+
+    dim: channels of the embedding. candidates: masks answered to an ambiguous prompt, besides the single-mask one.
+    sigmoid_iou: scores through a sigmoid (SAM 2); SAM 1 answers them raw.
+    """
+
+    def __init__(
+        self,
+        dim: int = 256,
+        depth: int = 2,
+        heads: int = 8,
+        mlp_dim: int = 2048,
+        iou_hidden: int = 256,
+        iou_depth: int = 3,
+        candidates: int = 3,
+        sigmoid_iou: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.mask_count = candidates + 1
+        self.transformer = TwoWayTransformer(dim, depth, heads, mlp_dim)
+        self.iou_token = nn.Embedding(1, dim)
+        self.mask_tokens = nn.Embedding(self.mask_count, dim)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(dim, dim // 4, 2, 2),
+            LayerNorm2d(dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim // 4, dim // 8, 2, 2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(MLP(dim, dim, dim // 8, 3) for _ in range(self.mask_count))
+        self.iou_prediction_head = MLP(dim, iou_hidden, self.mask_count, iou_depth, sigmoid=sigmoid_iou)
+
+    def forward(
+        self,
+        image: Tensor,
+        pe: Tensor,
+        prompts: EncodedPrompts,
+        high_res: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """All mask tokens' answers, the single-mask one first.
+
+        image: [1 or P, C, h, w]; pe: [1, C, h, w]; prompts: of P objects.
+        high_res: ([1 or P, C/8, 4h, 4w], [1 or P, C/4, 2h, 2w]), already projected to these widths.
+        Returns logits [P, 1 + candidates, 4h, 4w] and scores [P, 1 + candidates].
+        """
+        sparse, dense, prompt_maps = prompts
+        count = len(sparse)
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        tokens = torch.cat([own.expand(count, -1, -1).to(sparse.dtype), sparse], 1)
+        source = (image + dense).expand(count, -1, -1, -1)
+        height, width = source.shape[-2:]
+        tokens, pixels = self.transformer(tokens, source.flatten(2).transpose(1, 2), pe.flatten(2).transpose(1, 2))
+        pixels = pixels.transpose(1, 2).unflatten(2, (height, width))
+        if high_res is not None and prompt_maps is not None:
+            high_res = (high_res[0] + prompt_maps[0], high_res[1] + prompt_maps[1])
+        pixels = self._upscale(pixels, high_res)
+        answers = tokens[:, 1 : 1 + self.mask_count]
+        kernels = torch.stack([mlp(answers[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], 1)
+        logits = (kernels @ pixels.flatten(2)).unflatten(2, (4 * height, 4 * width))
+        return logits, self.iou_prediction_head(tokens[:, 0])
+
+    def _upscale(self, pixels: Tensor, high_res: tuple[Tensor, Tensor] | None) -> Tensor:
+        """[P, C, h, w] -> [P, C/8, 4h, 4w]."""
+        if high_res is None:
+            plain: Tensor = self.output_upscaling(pixels)
+            return plain
+        first, norm, act, second, last_act = self.output_upscaling
+        fine, middle = high_res
+        pixels = act(norm(first(pixels) + middle))
+        fused: Tensor = last_act(second(pixels) + fine)
+        return fused
+
+    def select(self, logits: Tensor, scores: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
+        """The candidates [P, 3, h, w] or the single-mask answer [P, 1, h, w], with their scores."""
+        rows = slice(1, None) if multimask else slice(0, 1)
+        return logits[:, rows], scores[:, rows]
