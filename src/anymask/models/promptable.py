@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import torch
 from torch import Tensor, nn
@@ -47,8 +49,28 @@ class PromptableModel(nn.Module):
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
         self.preprocess = preprocess
-        self.weights = "random"
         self.compute_dtype = torch.float32
+        self.weights = f"random-{uuid4().hex}"
+
+    @property
+    def weights(self) -> str:
+        """Digest of the weights; a new one is made up whenever parameters have changed since it was set.
+
+        Without that, an embedding made before a training step would be taken for one of the trained model.
+        """
+        versions = self._versions()
+        if versions != self._marked:
+            self._digest, self._marked = f"changed-{uuid4().hex}", versions
+        return self._digest
+
+    @weights.setter
+    def weights(self, digest: str) -> None:
+        self._digest, self._marked = digest, self._versions()
+
+    def _versions(self) -> int:
+        """A count that grows with every in-place change of a parameter or buffer."""
+        tensors = itertools.chain(self.parameters(), self.buffers())
+        return sum(tensor._version for tensor in tensors if not tensor.is_inference())
 
     @property
     def device(self) -> torch.device:
@@ -137,11 +159,10 @@ class PromptableModel(nn.Module):
         return low
 
     def decode_tokens(
-        self, tensors: dict[str, Tensor] | object, encoded: EncodedPrompts, multimask: bool
+        self, tensors: Mapping[str, Tensor], encoded: EncodedPrompts, multimask: bool
     ) -> tuple[Tensor, Tensor]:
         """Embedding tensors of one image and encoded prompts to logits [P, M, 4h, 4w] and scores [P, M]."""
-        named = dict(tensors)  # type: ignore[call-overload]
-        high_res = (named["high_res_0"], named["high_res_1"]) if "high_res_0" in named else None
-        logits, scores = self.mask_decoder(named["image"], self.prompt_encoder.dense_pe(), encoded, high_res)
+        high_res = (tensors["high_res_0"], tensors["high_res_1"]) if "high_res_0" in tensors else None
+        logits, scores = self.mask_decoder(tensors["image"], self.prompt_encoder.dense_pe(), encoded, high_res)
         chosen: tuple[Tensor, Tensor] = self.mask_decoder.select(logits, scores, multimask)
         return chosen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,7 @@ class Prompts:
         """The number of objects P."""
         return len(next(iter(self._columns().values())))
 
-    def __getitem__(self, rows: slice) -> Prompts:
+    def __getitem__(self, rows: slice | NDArray[np.intp]) -> Prompts:
         """The prompts of some objects."""
 
         def cut(value: NDArray[Any] | None) -> Any:
@@ -85,6 +85,24 @@ class Prompts:
         """
         alone = self.boxes is None and self.low_res is None and self.masks is None
         return alone and self.point_labels is not None and bool((self.point_labels >= 0).sum(1).max(initial=0) <= 1)
+
+    def groups(self) -> list[tuple[NDArray[np.intp], Prompts]]:
+        """(object indices, their prompts) by number of points, without padding.
+
+        Padding tokens change an answer slightly; grouped, each object is answered as if it were asked alone.
+        """
+        if self.points is None or self.point_labels is None:
+            return [(np.arange(len(self)), self)]
+        used = self.point_labels >= 0
+        counts = np.where(used.any(1), used.shape[1] - np.argmax(used[:, ::-1], 1), 0)
+        groups = []
+        for count in np.unique(counts):
+            rows = np.flatnonzero(counts == count)
+            part, keep = self[rows], max(int(count), 1)
+            assert part.points is not None and part.point_labels is not None
+            part = replace(part, points=part.points[:, :keep], point_labels=part.point_labels[:, :keep])
+            groups.append((rows, part))
+        return groups
 
     @classmethod
     def of(
