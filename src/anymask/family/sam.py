@@ -5,7 +5,10 @@ ViT-B, ViT-L and ViT-H as published, and a tiny row that has the same structure 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from anymask.models.card import Card, WeightFile
+from anymask.models.interface import Model
 from anymask.models.preprocess import Preprocess
 from anymask.models.promptable import PromptableModel
 from anymask.nn.mask_decoder import MaskDecoder
@@ -14,6 +17,7 @@ from anymask.nn.vit import ImageEncoderViT
 
 PAPER = "https://arxiv.org/abs/2304.02643"
 FACEBOOK = "https://dl.fbaipublicfiles.com/segment_anything/"
+BIOIMAGE = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io/"
 
 HUGGING_FACE: tuple[tuple[str, str], ...] = (
     (r"^vision_encoder\.layers\.", "image_encoder.blocks."),
@@ -75,18 +79,46 @@ def tiny() -> PromptableModel:
     return build(32, 4, 2, (1, 3), side=128, window=3, out=32)
 
 
-def _card(size: str, title: str, build_it: object, parameters: int, file: WeightFile, twin: str) -> Card:
+def medsam() -> PromptableModel:
+    """MedSAM (arXiv 2304.12306): ViT-B on square frames, each picture stretched to 0..1 by its own extremes."""
+    model = vit_b()
+    model.preprocess = Preprocess(1024, fit="square", normalise="min-max")
+    return model
+
+
+def _micro_sam(size: str, kind: str, what: str, build_it: Callable[[], Model], parameters: int, url: str = "") -> Card:
+    file = f"vit_{size}_{kind.replace('-', '_')}"
+    return Card(
+        name=f"micro-sam-vit-{size}-{kind}",
+        title=f"micro-sam ViT-{size.upper()}, {what}",
+        build=build_it,
+        files=(WeightFile(file, url),),
+        parameters=parameters,
+        licence="MIT",
+        paper="https://doi.org/10.1038/s41592-024-02580-4",
+        aliases=(file,),
+        page="https://github.com/computational-cell-analytics/micro-sam",
+        instead=f"sam-vit-{size}",
+        notes="not tried against the published file; its automatic segmentation decoder is not used",
+    )
+
+
+def _card(
+    size: str, title: str, build_it: Callable[[], Model], parameters: int, file: WeightFile, twin: str
+) -> Card:
     return Card(
         name=f"sam-vit-{size}",
         title=title,
-        build=build_it,  # type: ignore[arg-type]
-        files=(file, WeightFile("model.safetensors", f"hf:facebook/sam-vit-{twin}/model.safetensors")),
+        build=build_it,
+        files=(file, WeightFile(f"sam-vit-{twin}.safetensors", f"hf:facebook/sam-vit-{twin}/model.safetensors")),
         rename=HUGGING_FACE,
         drop=(r"^shared_image_embedding\.positional_embedding$",),
         parameters=parameters,
         paper=PAPER,
         official="segment-anything 1.0",
-        aliases=(f"vit_{size}", f"sam_vit_{size}", f"sam-vit-{twin}", f"facebook/sam-vit-{twin}"),
+        aliases=(f"vit_{size}", f"sam-vit-{twin}", f"facebook/sam-vit-{twin}"),
+        page="https://github.com/facebookresearch/segment-anything",
+        trained_on="SA-1B (research licence)",
     )
 
 
@@ -144,4 +176,36 @@ CARDS = (
         official="segment-anything 1.0",
         notes="no trained weights exist; for tests only",
     ),
+    Card(
+        name="medsam",
+        title="MedSAM ViT-B, for medical images, prompted by boxes",
+        build=medsam,
+        files=(WeightFile("medsam_vit_b.pth"),),
+        rename=HUGGING_FACE,
+        drop=(r"^shared_image_embedding\.positional_embedding$",),
+        can=frozenset({"boxes"}),
+        parameters=93_735_472,
+        paper="https://arxiv.org/abs/2304.12306",
+        official="segment-anything 1.0",
+        aliases=("medsam-vit-b",),
+        page="https://github.com/bowang-lab/MedSAM",
+        trained_on="public medical images of many modalities, box prompts",
+        instead="lite-medsam",
+        notes="points and masks are accepted, but it was trained with boxes only",
+    ),
+    _micro_sam("b", "lm", "light microscopy", vit_b, 93_735_472, BIOIMAGE + "diplomatic-bug/1.2/files/vit_b.pt"),
+    _micro_sam("l", "lm", "light microscopy", vit_l, 312_342_832, BIOIMAGE + "idealistic-rat/1.2/files/vit_l.pt"),
+    _micro_sam(
+        "b",
+        "em-organelles",
+        "organelles in electron microscopy",
+        vit_b,
+        93_735_472,
+        BIOIMAGE + "noisy-ox/1.2/files/vit_b.pt",
+    ),
+    _micro_sam("l", "em-organelles", "organelles in electron microscopy", vit_l, 312_342_832),
+    _micro_sam("b", "histopathology", "histopathology", vit_b, 93_735_472),
+    _micro_sam("l", "histopathology", "histopathology", vit_l, 312_342_832),
+    _micro_sam("h", "histopathology", "histopathology", vit_h, 641_090_608),
+    _micro_sam("b", "medical-imaging", "medical imaging", vit_b, 93_735_472),
 )

