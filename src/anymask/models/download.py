@@ -200,7 +200,7 @@ def _bring(file: WeightFile, addresses: list[str], target: Path, tell: Progress,
             return
         except _Refused as error:
             access = access or error.access
-            reasons.append(f"{urlsplit(address).netloc}: {error}")
+            reasons.append(f"{address.split('/')[2]}: {error}")
             if not (file.sha256 or file.md5):
                 # without a checksum nothing would notice bytes of two servers in one file
                 _forget(part)
@@ -278,6 +278,9 @@ def _attempt(file: WeightFile, address: str, part: Path, tell: Progress, card: C
 
 def _open(file: WeightFile, address: str, part: Path, have: int, card: Card | None) -> Any:
     try:
+        host = urlsplit(address)
+        if not host.hostname or (host.port or 0) < 0:
+            raise ValueError("no host")
         request = urllib.request.Request(address)
     except ValueError as error:
         raise _Refused(f"{address!r} is not a web address") from error
