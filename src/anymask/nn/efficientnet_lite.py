@@ -50,7 +50,13 @@ def scaled_stages(variant: str) -> tuple[Stage, ...]:
     width, depth = SCALING[variant]
     last = len(STAGES) - 1
     return tuple(
-        Stage(s.kernel, s.stride, s.expand, round_to_8(s.width * width), s.repeats if i in (0, last) else math.ceil(s.repeats * depth))
+        Stage(
+            s.kernel,
+            s.stride,
+            s.expand,
+            round_to_8(s.width * width),
+            s.repeats if i in (0, last) else math.ceil(s.repeats * depth),
+        )
         for i, s in enumerate(STAGES)
     )
 
@@ -83,7 +89,13 @@ class DepthwiseFrozen(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):  # type: ignore[no-untyped-def]
         (weight,) = ctx.saved_tensors
         shape, stride, pads = ctx.settings
-        return depthwise_input_gradient(gradient, weight, shape, stride, pads), None, gradient.sum((0, 2, 3)), None, None
+        return (
+            depthwise_input_gradient(gradient, weight, shape, stride, pads),
+            None,
+            gradient.sum((0, 2, 3)),
+            None,
+            None,
+        )
 
 
 class DepthwiseTrained(torch.autograd.Function):
@@ -105,7 +117,17 @@ class DepthwiseTrained(torch.autograd.Function):
         padded = F.pad(x.float(), (left, right, above, below)).contiguous(memory_format=torch.channels_last)
         full = gradient.float().contiguous(memory_format=torch.channels_last)
         to_weight = torch.ops.aten.convolution_backward(
-            full, padded, weight, None, [stride, stride], [0, 0], [1, 1], False, [0, 0], len(weight), [False, True, False]
+            full,
+            padded,
+            weight,
+            None,
+            [stride, stride],
+            [0, 0],
+            [1, 1],
+            False,
+            [0, 0],
+            len(weight),
+            [False, True, False],
         )[1]
         assert kernel == to_weight.shape[-1]
         return to_input, to_weight, full.sum((0, 2, 3)), None, None
@@ -134,15 +156,15 @@ def depthwise_input_gradient(
         gradient = spread
     edge = kernel - 1
     flipped = weight.flip(2, 3)
-    return depthwise(
-        gradient, flipped, None, 1, (edge - left, edge - right, edge - above, edge - below)
-    )
+    return depthwise(gradient, flipped, None, 1, (edge - left, edge - right, edge - above, edge - below))
 
 
 class ConvNorm(nn.Module):
     """Convolution and batch norm with running statistics; `fold()` makes one convolution of the two."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: bool = True
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
         self.norm: nn.BatchNorm2d | None = nn.BatchNorm2d(outputs, eps=1e-3)
