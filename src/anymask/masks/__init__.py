@@ -1,1 +1,6 @@
-"""Masks: kept as run lengths, with their scores and outlines, dense only on request."""
+"""Masks: columns over run lengths, their outlines, and pictures of them."""
+
+from anymask.masks.masks import Masks
+from anymask.masks.polygons import Polygon
+
+__all__ = ["Masks", "Polygon"]

@@ -240,7 +240,8 @@ def _mask(mask: Any, size: HW | None) -> tuple[NDArray[np.float32] | None, NDArr
         raise BadPrompt(f"a mask must be boolean, 0/1 integers or float logits, got {array.dtype}")
     if not np.isfinite(array).all():
         raise BadPrompt("mask logits must be finite, got NaN or infinity")
-    return np.ascontiguousarray(array, np.float32), None
+    # a copy: the logits of Masks are read-only, and torch warns about arrays that it must not write to
+    return np.array(array, np.float32, order="C"), None
 
 
 def _inside(
