@@ -129,8 +129,7 @@ class Session:
                 with torch.no_grad():
                     decoded = self.model.decode(self.embedding, group[chunk], multimask=multimask)
                 masks = decoded.masks(image=self.image)
-                masks.ids[:] = rows[chunk][masks.ids]
-                parts.append(masks)
+                parts.append(masks.replace(ids=rows[chunk][masks.ids]))
         if len(parts) == 1:
             return parts[0]
         joined = Masks.join(parts)
@@ -273,6 +272,4 @@ def _distinct(masks: Masks) -> Masks:
     for row in range(len(masks)):
         if all(overlap[row, other] < SAME for other in keep):
             keep.append(row)
-    distinct = masks[keep]
-    distinct.ids[:] = 0
-    return distinct
+    return masks[keep].replace(ids=np.zeros(len(keep), np.int64))
