@@ -23,22 +23,24 @@ PUBLISHED = {
 }
 
 
+CHECKPOINTS = """
+sam-vit-b sam-vit-l sam-vit-h sam2-hiera-tiny sam2-hiera-small sam2-hiera-base-plus sam2-hiera-large
+sam2.1-hiera-tiny sam2.1-hiera-small sam2.1-hiera-base-plus sam2.1-hiera-large sam3 sam3.1 sam-3d-objects
+sam-3d-body-dinov3 sam-3d-body-vith sam-hq-vit-b sam-hq-vit-l sam-hq-vit-h sam-hq-vit-tiny
+sam2.1-hq-hiera-large mobile-sam efficient-sam-ti efficient-sam-s fast-sam-x fast-sam-s edge-sam edge-sam-3x
+edge-tam efficient-tam-s efficient-tam-ti efficientvit-sam-l0 efficientvit-sam-l1 efficientvit-sam-l2
+efficientvit-sam-xl0 efficientvit-sam-xl1 tiny-sam grounding-dino-t grounding-dino-b medsam sam-med2d-b
+sam-med3d-turbo seem-focalt seem-focall seem-samvitb seem-samvitl semantic-sam-swint semantic-sam-swinl
+micro-sam-vit-b-lm persam sam-pt track-anything inpaint-anything lite-medsam
+"""
+
+
 @pytest.mark.parametrize(("name", "sha256"), PUBLISHED.items())
 def test_published_checksums_are_on_the_cards(name, sha256):
     assert catalogue.card(name).files[0].sha256 == sha256
 
 
-@pytest.mark.parametrize(
-    "kind",
-    """sam-vit-b sam-vit-l sam-vit-h sam2-hiera-tiny sam2-hiera-small sam2-hiera-base-plus sam2-hiera-large
-    sam2.1-hiera-tiny sam2.1-hiera-small sam2.1-hiera-base-plus sam2.1-hiera-large sam3 sam3.1 sam-3d-objects
-    sam-3d-body-dinov3 sam-3d-body-vith sam-hq-vit-b sam-hq-vit-l sam-hq-vit-h sam-hq-vit-tiny sam2.1-hq-hiera-large
-    mobile-sam efficient-sam-ti efficient-sam-s fast-sam-x fast-sam-s edge-sam edge-sam-3x edge-tam efficient-tam-s
-    efficient-tam-ti efficientvit-sam-l0 efficientvit-sam-l1 efficientvit-sam-l2 efficientvit-sam-xl0
-    efficientvit-sam-xl1 tiny-sam grounding-dino-t grounding-dino-b medsam sam-med2d-b sam-med3d-turbo seem-focalt
-    seem-focall seem-samvitb seem-samvitl semantic-sam-swint semantic-sam-swinl micro-sam-vit-b-lm persam sam-pt
-    track-anything inpaint-anything lite-medsam""".split(),
-)
+@pytest.mark.parametrize("kind", CHECKPOINTS.split())
 def test_every_published_checkpoint_has_a_card(kind):
     assert kind in catalogue.cards()
 

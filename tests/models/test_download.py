@@ -1,4 +1,4 @@
-"""Downloads survive cut connections, refuse wrong files, leave nothing half-done, and say what to do when they cannot."""
+"""Downloads survive cut connections, refuse wrong files, leave nothing half-done, and say what else to do."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_part_longer_than_the_file_is_thrown_away(web, file, own_home):
 
 
 def test_a_wrong_file_is_refused_and_nothing_is_kept(web, file, own_home):
-    with pytest.raises(DownloadFailed, match="SHA-256 is .* expected 0000") as caught:
+    with pytest.raises(DownloadFailed, match=r"SHA-256 is .* expected 0000") as caught:
         fetch(replace(file, sha256="0" * 64))
     assert "by hand" in str(caught.value)
     assert [p.name for p in (own_home / "weights").iterdir() if not p.name.startswith(".")] == []
@@ -184,9 +184,7 @@ def test_the_hub_is_reached_through_its_endpoint_variable(web, monkeypatch):
     ]
 
 
-GATED = Card(
-    "sam9", "SAM 9", licence="SAM License", gated=True, page="https://hub.example/sam9", instead="sam-vit-h"
-)
+GATED = Card("sam9", "SAM 9", licence="SAM License", gated=True, page="https://hub.example/sam9", instead="sam-vit-h")
 
 
 def test_a_gated_file_says_where_to_ask_and_what_to_use_today(web, misbehave, monkeypatch):
@@ -218,7 +216,7 @@ def test_a_file_put_there_by_hand_is_used_if_it_is_the_right_one(web, file, own_
     place.write_bytes(CONTENT)
     assert fetch(file) == place
     place.write_bytes(CONTENT[:-1])
-    with pytest.raises(BadWeights, match="is not the published model.pth: it has 1,048,575 bytes"):
+    with pytest.raises(BadWeights, match=r"is not the published model\.pth: it has 1,048,575 bytes"):
         fetch(file)
     place.write_bytes(CONTENT[::-1])
     with pytest.raises(BadWeights, match="SHA-256"):
@@ -245,7 +243,7 @@ def test_files_in_the_caches_of_other_tools_are_used(web, tmp_path, monkeypatch,
 def test_a_folder_that_cannot_be_written_is_one_sentence(file, tmp_path, monkeypatch):
     (tmp_path / "taken").write_text("a file where the folder should be")
     monkeypatch.setenv("ANYMASK_HOME", str(tmp_path / "taken"))
-    with pytest.raises(DownloadFailed, match="cannot write to .*ANYMASK_HOME"):
+    with pytest.raises(DownloadFailed, match=r"cannot write to .*ANYMASK_HOME"):
         fetch(file)
 
 
@@ -270,7 +268,7 @@ def test_files_inside_other_packages_are_found_without_importing_them(tmp_path, 
 
 def test_a_file_without_an_address_names_the_page():
     card = Card("drive", "drive", page="https://somewhere.example/readme")
-    with pytest.raises(DownloadFailed, match="https://somewhere.example/readme"):
+    with pytest.raises(DownloadFailed, match=r"https://somewhere\.example/readme"):
         fetch(WeightFile("drive.pth"), card=card)
 
 

@@ -29,8 +29,13 @@ def expected_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 def arrange(card: Card, tensors: Mapping[str, Tensor], expected: Shapes) -> dict[str, Tensor]:
     """`tensors` under the card's own keys, from whichever known layout comes nearest to `expected`."""
     plain = _drop(card, _without_prefix(tensors))
-    renamed = _drop(card, {_rename(card, name): tensor for name, tensor in plain.items()})
-    return min(plain, renamed, key=lambda layout: len(layout.keys() ^ expected.keys()))
+    renamed: dict[str, Tensor] = {}
+    for name, tensor in plain.items():
+        own = _rename(card, name)
+        if own in renamed and not torch.equal(renamed[own], tensor):
+            return plain  # two different tensors for one place: no layout that we know
+        renamed[own] = tensor
+    return min(plain, _drop(card, renamed), key=lambda layout: len(layout.keys() ^ expected.keys()))
 
 
 def complaint(card: Card, arranged: Mapping[str, Tensor], expected: Shapes, tensors: Mapping[str, Tensor]) -> str:
@@ -140,9 +145,8 @@ def _shapes_of(build: Callable[[], Any]) -> Shapes:
 
 def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     names = dict(tensors)
-    for prefix in PREFIXES:
-        if names and all(name.startswith(prefix) for name in names):
-            names = {name.removeprefix(prefix): tensor for name, tensor in names.items()}
+    while prefix := next((p for p in PREFIXES if names and all(name.startswith(p) for name in names)), ""):
+        names = {name.removeprefix(prefix): tensor for name, tensor in names.items()}
     return names
 
 

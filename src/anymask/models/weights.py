@@ -106,12 +106,13 @@ def _reader(path: Path, start: bytes) -> Any:
         raise BadWeights(f"{path} is empty; was its download broken off?")
     if start.startswith(b"version https://git-lfs"):
         raise BadWeights(f"{path} is a git-lfs pointer, not the weights; run 'git lfs pull' beside it")
-    if start.startswith(b"PK\x03\x04"):
-        return _read_zip
     if start[8:9] == b"{":
         return load_file
-    if start[:1] == b"\x80":
-        return _read_legacy
+    if start.startswith(b"PK\x03\x04") or start[:1] == b"\x80":
+        if path.suffix == ".safetensors":
+            # torch.load goes by the name here and would misread it
+            raise BadWeights(f"{path} is a torch file under a wrong name; rename it to {path.stem}.pth")
+        return _read_zip if start[:1] == b"P" else _read_legacy
     if start[257:262] == b"ustar":
         raise BadWeights(f"{path} is a tar archive (or a torch file older than 0.1.10), which is not read; unpack it")
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
