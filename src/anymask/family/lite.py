@@ -6,6 +6,7 @@ encoder with dense prompt maps, SAM's mask decoder. Card and training log: docs/
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,10 +54,11 @@ class NeckBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[-2:]
         cells = x.flatten(2).transpose(1, 2)
-        q, k, v = self.qkv(self.norm1(cells)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        joined = torch.unflatten(self.qkv(self.norm1(cells)), -1, (3, self.heads, -1))
+        q, k, v = joined.permute(2, 0, 3, 1, 4).unbind(0)
         cells = cells + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         cells = cells + self.mlp(self.norm2(cells))
-        return cells.transpose(1, 2).unflatten(2, size)
+        return torch.unflatten(cells.transpose(1, 2), 2, size)
 
 
 class Mix(nn.Module):

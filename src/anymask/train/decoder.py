@@ -10,11 +10,14 @@ loss does not mind. With `torch.compile` a step takes about a quarter of the tim
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.nn.dense_prompts import LOGIT_SCALE, DensePromptEncoder
+from anymask.nn.layers import MLP, LayerNorm2d
 from anymask.nn.mask_decoder import MaskDecoder
 from anymask.nn.two_way import Attention, TwoWayBlock
 
@@ -23,28 +26,28 @@ def blocked(x: Tensor, height: int, width: int) -> Tensor:
     """[B, C, f*height, f*width] with f of 2 or 4 to blocked order, [B, height*width*f*f, C]."""
     factor = x.shape[-1] // width
     if factor == 2:
-        parts = x.unflatten(3, (width, 2)).unflatten(2, (height, 2))
+        parts = torch.unflatten(torch.unflatten(x, 3, (width, 2)), 2, (height, 2))
         return parts.permute(0, 2, 4, 3, 5, 1).flatten(1, 4)
-    parts = x.unflatten(3, (width, 2, 2)).unflatten(2, (height, 2, 2))
+    parts = torch.unflatten(torch.unflatten(x, 3, (width, 2, 2)), 2, (height, 2, 2))
     return parts.permute(0, 2, 5, 3, 6, 4, 7, 1).flatten(1, 6)
 
 
 def unblocked(x: Tensor, height: int, width: int) -> Tensor:
     """The inverse for f = 4: [B, height*width*16, C] to [B, C, 4*height, 4*width]."""
-    parts = x.unflatten(1, (height, width, 2, 2, 2, 2))
+    parts = torch.unflatten(x, 1, (height, width, 2, 2, 2, 2))
     return parts.permute(0, 7, 1, 3, 5, 2, 4, 6).flatten(5, 7).flatten(2, 4)
 
 
 def _heads(linear_weight: Tensor, heads: int, dtype: torch.dtype) -> Tensor:
     """A projection's weight [inner, C] by heads, [heads, inner / heads, C]."""
-    return linear_weight.to(dtype).unflatten(0, (heads, -1))
+    return torch.unflatten(linear_weight.to(dtype), 0, (heads, -1))
 
 
-def _linear(x: Tensor, layer: torch.nn.Linear) -> Tensor:
+def _linear(x: Tensor, layer: nn.Linear) -> Tensor:
     return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
 
 
-def _norm(x: Tensor, layer: torch.nn.LayerNorm) -> Tensor:
+def _norm(x: Tensor, layer: nn.LayerNorm) -> Tensor:
     return F.layer_norm(x.float(), layer.normalized_shape, layer.weight, layer.bias, layer.eps).to(x.dtype)
 
 
@@ -52,7 +55,7 @@ def _among_tokens(attn: Attention, q: Tensor, v: Tensor) -> Tensor:
     """Self-attention of the tokens, [P, T, C]."""
     heads = attn.heads
     query, key, value = _linear(q, attn.q_proj), _linear(q, attn.k_proj), _linear(v, attn.v_proj)
-    query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    query, key, value = (torch.unflatten(x, -1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     scores = (query @ key.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
     return _linear((scores.softmax(-1).to(v.dtype) @ value).transpose(1, 2).flatten(2), attn.out_proj)
 
@@ -60,13 +63,13 @@ def _among_tokens(attn: Attention, q: Tensor, v: Tensor) -> Tensor:
 def tokens_look(attn: Attention, tokens: Tensor, placed: Tensor, values: Tensor) -> Tensor:
     """Tokens [P, T, C] attend to cells: keys from `placed`, values from `values`, both [P, N, C]."""
     heads, dtype = attn.heads, tokens.dtype
-    query = _linear(tokens, attn.q_proj).unflatten(-1, (heads, -1)).transpose(1, 2)
+    query = torch.unflatten(_linear(tokens, attn.q_proj), -1, (heads, -1)).transpose(1, 2)
     scale = query.shape[-1] ** -0.5
     # the key's bias adds the same to every cell's score, which the softmax removes
     folded = (query @ _heads(attn.k_proj.weight, heads, dtype)).flatten(1, 2)
     scores = folded @ placed.transpose(1, 2)
     weights = (scores.float() * scale).softmax(-1).to(dtype)
-    read = (weights @ values).unflatten(1, (heads, -1))
+    read = torch.unflatten(weights @ values, 1, (heads, -1))
     out = read @ _heads(attn.v_proj.weight, heads, dtype).transpose(-1, -2)
     return _linear(out.transpose(1, 2).flatten(2) + attn.v_proj.bias.to(dtype), attn.out_proj)
 
@@ -74,17 +77,17 @@ def tokens_look(attn: Attention, tokens: Tensor, placed: Tensor, values: Tensor)
 def cells_look(attn: Attention, placed: Tensor, tokens: Tensor, values: Tensor) -> Tensor:
     """Cells [P, N, C] attend to tokens: keys from `tokens`, values from `values`, both [P, T, C]."""
     heads, dtype = attn.heads, placed.dtype
-    key = _linear(tokens, attn.k_proj).unflatten(-1, (heads, -1)).transpose(1, 2)
+    key = torch.unflatten(_linear(tokens, attn.k_proj), -1, (heads, -1)).transpose(1, 2)
     scale = key.shape[-1] ** -0.5
     folded = key @ _heads(attn.q_proj.weight, heads, dtype)
-    offset = key @ attn.q_proj.bias.to(dtype).unflatten(0, (heads, -1, 1))
-    value = _linear(values, attn.v_proj).unflatten(-1, (heads, -1)).transpose(1, 2)
-    written = value @ attn.out_proj.weight.to(dtype).unflatten(1, (heads, -1)).permute(1, 2, 0)
+    offset = key @ torch.unflatten(attn.q_proj.bias.to(dtype), 0, (heads, -1, 1))
+    value = torch.unflatten(_linear(values, attn.v_proj), -1, (heads, -1)).transpose(1, 2)
+    written = value @ torch.unflatten(attn.out_proj.weight.to(dtype), 1, (heads, -1)).permute(1, 2, 0)
     # token-major order puts the heads innermost, where the softmax over tokens runs along whole vectors
     folded = folded.transpose(1, 2).flatten(1, 2)
     written = written.transpose(1, 2).flatten(1, 2)
     scores = (placed @ folded.transpose(1, 2)).float() + offset.transpose(1, 2).flatten(1).float()[:, None]
-    weights = (scores * scale).unflatten(-1, (-1, heads)).softmax(-2).to(dtype).flatten(-2)
+    weights = torch.unflatten(scores * scale, -1, (-1, heads)).softmax(-2).to(dtype).flatten(-2)
     return weights @ written + attn.out_proj.bias.to(dtype)
 
 
@@ -126,13 +129,10 @@ def decode_blocked(
     dtype, count, images = image.dtype, len(sparse), len(image)
     dense = _dense(encoder, coarse_maps.to(dtype), earlier)
     if earlier is None:
-        drawn_fine, drawn_middle = (
-            fine_maps.new_zeros(*fine_maps.shape[:2], 1),
-            middle_maps.new_zeros(*middle_maps.shape[:2], 1),
-        )
+        drawn_fine = fine_maps.new_zeros(*fine_maps.shape[:2], 1)
     else:
         drawn_fine = torch.tanh(earlier.float() / LOGIT_SCALE)[..., None]
-        drawn_middle = drawn_fine.unflatten(1, (-1, 4)).mean(2)
+    drawn_middle = torch.unflatten(drawn_fine, 1, (-1, 4)).mean(2)
     middle_maps = torch.cat([middle_maps.to(dtype), drawn_middle.to(dtype)], -1)
     fine_maps = torch.cat([fine_maps.to(dtype), drawn_fine.to(dtype)], -1)
 
@@ -142,67 +142,72 @@ def decode_blocked(
 
     def grouped(x: Tensor) -> Tensor:
         """[P, ...] to [kind, B, mask, ...]."""
-        return x.unflatten(0, (2, images, -1))
+        return torch.unflatten(x, 0, (2, images, -1))
 
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).to(dtype)
     tokens = torch.cat([own.expand(count, -1, -1), sparse.to(dtype)], 1)
     cells = (spread(image) + grouped(dense)).flatten(0, 2)
     token_pe, pe = tokens, pe.to(dtype)
     for block in decoder.transformer.layers:
-        tokens, cells = _two_way(block, tokens, cells, token_pe, pe)  # type: ignore[arg-type]
+        tokens, cells = _two_way(cast(TwoWayBlock, block), tokens, cells, token_pe, pe)
     last = decoder.transformer.final_attn_token_to_image
     tokens = _norm(
         tokens + tokens_look(last, tokens + token_pe, cells + pe, cells), decoder.transformer.norm_final_attn
     )
 
     first, norm, _, second, _ = decoder.output_upscaling
-    up = _grow(cells, first.weight, first.bias)  # type: ignore[arg-type]
-    drawn = middle_maps.to(dtype) @ encoder.draw_middle.weight.to(dtype)[:, :, 0, 0].t()
-    up = up + (grouped(drawn) + spread(middle)).flatten(0, 2) + encoder.draw_middle.bias.to(dtype)  # type: ignore[union-attr]
-    up = F.layer_norm(up.float(), (up.shape[-1],), norm.weight, norm.bias, norm.eps)  # type: ignore[arg-type]
-    up = F.gelu(up).to(dtype)
-    up = _grow(up, second.weight, second.bias)  # type: ignore[arg-type]
-    drawn = fine_maps.to(dtype) @ encoder.draw_fine.weight.to(dtype)[:, :, 0, 0].t()
-    up = up + (grouped(drawn) + spread(fine)).flatten(0, 2) + encoder.draw_fine.bias.to(dtype)  # type: ignore[union-attr]
+    drawn = _each_pixel(middle_maps, encoder.draw_middle)
+    up = _grow(cells, first) + (grouped(drawn) + spread(middle)).flatten(0, 2)
+    up = F.gelu(_channel_norm(up, norm)).to(dtype)
+    drawn = _each_pixel(fine_maps, encoder.draw_fine)
+    up = _grow(up, second) + (grouped(drawn) + spread(fine)).flatten(0, 2)
     pixels = F.gelu(up.float()).to(dtype)
 
-    kernels = []
-    for index, mlp in enumerate(decoder.output_hypernetworks_mlps):
-        kernel = tokens[:, 1 + index]
-        for depth, layer in enumerate(mlp.layers):  # type: ignore[arg-type, union-attr]
-            kernel = _linear(kernel if depth == 0 else F.relu(kernel), layer)
-        kernels.append(kernel)
-    score = tokens[:, 0]
-    for depth, layer in enumerate(decoder.iou_prediction_head.layers):
-        score = _linear(score if depth == 0 else F.relu(score), layer)  # type: ignore[arg-type]
-    score = score.float()
-    return pixels, torch.stack(kernels, 1), torch.sigmoid(score) if decoder.iou_prediction_head.sigmoid else score
+    answers = [_mlp(tokens[:, 1 + i], mlp) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
+    score = _mlp(tokens[:, 0], decoder.iou_prediction_head).float()
+    return pixels, torch.stack(answers, 1), torch.sigmoid(score) if decoder.iou_prediction_head.sigmoid else score
 
 
 def _dense(encoder: DensePromptEncoder, coarse_maps: Tensor, earlier: Tensor | None) -> Tensor:
     """The dense prompt embedding [P, N, C]: drawn maps [P, N, 8] plus the network that reads earlier logits."""
     first, _, second = encoder.draw
     dtype = coarse_maps.dtype
-    hidden = F.linear(coarse_maps, first.weight.to(dtype)[:, :, 0, 0], first.bias.to(dtype))  # type: ignore[operator, union-attr, index]
-    drawn = F.linear(F.gelu(hidden), second.weight.to(dtype)[:, :, 0, 0], second.bias.to(dtype))  # type: ignore[operator, union-attr, index]
+    drawn = _each_pixel(F.gelu(_each_pixel(coarse_maps, first)), second)
     if earlier is None:
         return drawn + encoder.no_mask_embed.weight.to(dtype)
-    x = earlier.to(dtype).unflatten(1, (-1, 4))
+    x = torch.unflatten(earlier.to(dtype), 1, (-1, 4))
     for index in (0, 3):
-        conv, norm = encoder.mask_downscaling[index], encoder.mask_downscaling[index + 1]
+        conv, norm = cast(nn.Conv2d, encoder.mask_downscaling[index]), encoder.mask_downscaling[index + 1]
         # kernel and stride are 2, so a blocked map's groups of four are the kernel's window
-        flat = conv.weight.permute(0, 2, 3, 1).flatten(1).to(dtype)  # type: ignore[operator, union-attr]
-        x = F.linear(x, flat, conv.bias.to(dtype))  # type: ignore[operator, union-attr]
-        x = F.layer_norm(x.float(), (x.shape[-1],), norm.weight, norm.bias, norm.eps)  # type: ignore[arg-type]
-        x = F.gelu(x).to(dtype)
+        flat = conv.weight.permute(0, 2, 3, 1).flatten(1).to(dtype)
+        x = F.linear(x, flat, cast(Tensor, conv.bias).to(dtype))
+        x = F.gelu(_channel_norm(x, norm)).to(dtype)
         if index == 0:
-            x = x.unflatten(1, (-1, 4)).flatten(2)
-    last = encoder.mask_downscaling[6]
-    return drawn + F.linear(x, last.weight.to(dtype)[:, :, 0, 0], last.bias.to(dtype))  # type: ignore[operator, union-attr, index]
+            x = torch.unflatten(x, 1, (-1, 4)).flatten(2)
+    return drawn + _each_pixel(x, encoder.mask_downscaling[6])
 
 
-def _grow(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _each_pixel(x: Tensor, layer: nn.Module) -> Tensor:
+    """A 1x1 convolution on pixels in any order, [P, N, C] -> [P, N, C']."""
+    conv = cast(nn.Conv2d, layer)
+    return F.linear(x, conv.weight.to(x.dtype)[:, :, 0, 0], cast(Tensor, conv.bias).to(x.dtype))
+
+
+def _channel_norm(x: Tensor, layer: nn.Module) -> Tensor:
+    """A LayerNorm2d on pixels in any order, [P, N, C] -> the same, float32."""
+    norm = cast(LayerNorm2d, layer)
+    return F.layer_norm(x.float(), (x.shape[-1],), norm.weight, norm.bias, norm.eps)
+
+
+def _mlp(x: Tensor, module: nn.Module) -> Tensor:
+    for depth, layer in enumerate(cast(MLP, module).layers):
+        x = _linear(x if depth == 0 else F.relu(x), cast(nn.Linear, layer))
+    return x
+
+
+def _grow(x: Tensor, layer: nn.Module) -> Tensor:
     """A transposed convolution with kernel and stride 2 in blocked order: [P, N, C] -> [P, 4N, C']."""
-    outputs = weight.shape[1]
-    flat = weight.permute(0, 2, 3, 1).flatten(1).to(x.dtype)
-    return (x @ flat).unflatten(-1, (4, outputs)).flatten(1, 2) + bias.to(x.dtype)
+    conv = cast(nn.ConvTranspose2d, layer)
+    flat = conv.weight.permute(0, 2, 3, 1).flatten(1).to(x.dtype)
+    outputs = conv.weight.shape[1]
+    return torch.unflatten(x @ flat, -1, (4, outputs)).flatten(1, 2) + cast(Tensor, conv.bias).to(x.dtype)

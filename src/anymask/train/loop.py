@@ -55,7 +55,7 @@ class Trainer:
         self, model: PromptableModel, photos: Photos, out: Path, settings: TrainSettings, *, worker: int = 0
     ) -> None:
         self.model, self.out, self.settings, self.worker = model, out, settings, worker
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.to(memory_format=torch.channels_last)
         self.sampler = Sampler(photos, seed=settings.seed, worker=worker, pasting=settings.pasting)
         self.parameters, parts = groups(model, settings)
         self.optimiser = torch.optim.AdamW(parts, lr=settings.rate, betas=(0.9, 0.98), fused=True)
@@ -189,7 +189,7 @@ class Trainer:
                 saved = now
                 if self.worker == 0:
                     self.save()
-            if self.worker == 0 and (counters.step % LOG_EVERY < settings.sync):
+            if self.worker == 0 and (counters.step % LOG_EVERY < settings.sync or save):
                 self._log()
                 if tell is not None:
                     tell(counters, (now - began) * (1 - counters.progress) / max(counters.progress - done, 1e-9))

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as processes
+from torch.multiprocessing.spawn import start_processes
 
 from anymask.errors import BadSetting
 from anymask.models.catalogue import card
@@ -48,7 +48,7 @@ def train(
     with tempfile.TemporaryDirectory() as folder:
         meeting = f"file://{folder}/meeting"
         arguments = (model, data, out, settings, cache, new_cycle, meeting, tell)
-        processes.start_processes(_work, arguments, settings.workers, start_method="spawn")  # type: ignore[no-untyped-call]
+        start_processes(_work, arguments, settings.workers, start_method="spawn")  # type: ignore[no-untyped-call]
 
 
 def _work(
