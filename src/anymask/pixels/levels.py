@@ -53,7 +53,7 @@ def to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return np.asarray(array, np.uint8)
     if kind == "b":
-        return np.asarray(array, np.uint8) * np.uint8(255)
+        return np.where(array, np.uint8(255), np.uint8(0))
     if kind not in "iuf":
         raise BadImage(f"an image array must hold real numbers, got {array.dtype}")
     if kind == "f" and not np.isfinite(array).all():

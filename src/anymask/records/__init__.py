@@ -1,1 +1,5 @@
-"""Files: one format a module, written whole or not at all."""
+"""Records: what was found in an image and how, and the files they live in, one format a module."""
+
+from anymask.records.record import ImageRef, Provenance, Record
+
+__all__ = ["ImageRef", "Provenance", "Record"]

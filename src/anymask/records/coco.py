@@ -1,0 +1,97 @@
+"""COCO instance files: many images in one JSON, as pycocotools, labelling tools and trainers read it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import anymask
+from anymask.errors import BadSetting
+from anymask.masks.masks import Masks
+from anymask.masks.polygons import fill
+from anymask.masks.rle import RLE, checked, encode_one, merge
+from anymask.pixels.resize import HW
+from anymask.records import atomic
+from anymask.records.record import ImageRef, Provenance, Record
+
+UNNAMED = "object"
+"""The category of masks without a label: COCO knows no annotation without one."""
+
+
+def as_dict(records: Iterable[Record], *, segmentation: Literal["rle", "polygon"] = "rle") -> dict[str, Any]:
+    """A COCO dataset. Images and annotations are numbered from 1 in order, categories by name."""
+    records = list(records)
+    names = sorted({label if label is not None else UNNAMED for record in records for label in record.masks.labels})
+    number = {name: place for place, name in enumerate(names, 1)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image_id, record in enumerate(records, 1):
+        height, width = record.image.size
+        name = record.image.path if record.image.path is not None else f"{image_id:06d}"
+        images.append({"id": image_id, "file_name": name, "height": height, "width": width})
+        rows = record.masks.to_coco(image_id, first_id=len(annotations) + 1, segmentation=segmentation)
+        for row, label in zip(rows, record.masks.labels, strict=True):
+            row["category_id"] = number[label if label is not None else UNNAMED]
+        annotations.extend(rows)
+    return {
+        "info": {"description": f"made by anymask {anymask.__version__}", "version": "1.0"},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": place, "name": name, "supercategory": ""} for name, place in number.items()],
+    }
+
+
+def write(
+    records: Iterable[Record], path: str | os.PathLike[str], *, segmentation: Literal["rle", "polygon"] = "rle"
+) -> Path:
+    """Writes one dataset file, whole or not at all. segmentation: see `Masks.to_coco`."""
+    return atomic.write(path, json.dumps(as_dict(records, segmentation=segmentation)) + "\n")
+
+
+def read(path: str | os.PathLike[str]) -> list[Record]:
+    """One record an image of a COCO instance file, in file order; images without annotations included.
+
+    Polygons are filled by the rule of `polygons.fill`, one exterior a polygon. The category "object" becomes no label.
+    Raises BadSetting for a file that is damaged or no COCO dataset, OSError if it cannot be opened.
+    """
+    try:
+        data = json.loads(Path(path).read_text("utf-8"))
+        names = {one["id"]: str(one["name"]) for one in data.get("categories", [])}
+        rows: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        for annotation in data["annotations"]:
+            rows[annotation["image_id"]].append(annotation)
+        found = []
+        for image in data["images"]:
+            size = (int(image["height"]), int(image["width"]))
+            mine = rows.pop(image["id"], [])
+            labels = [names[one["category_id"]] for one in mine]
+            masks = Masks(
+                size,
+                [_shape(one["segmentation"], size) for one in mine],
+                scores=[one.get("score", 1.0) for one in mine],
+                labels=[None if label == UNNAMED else label for label in labels],
+            )
+            found.append(Record(ImageRef(str(image["file_name"]), size), masks, Provenance(anymask="", time="")))
+    except BadSetting as error:
+        raise BadSetting(f"{path} is damaged: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise BadSetting(f"{path} is not a COCO instance file: {type(error).__name__} {error}") from None
+    if rows:
+        raise BadSetting(f"{path} has annotations of images it does not list: {sorted(map(str, rows))[:3]}")
+    return found
+
+
+def _shape(segmentation: Any, size: HW) -> RLE:
+    if isinstance(segmentation, dict):
+        return checked(segmentation, size)
+    polygons = [np.asarray(flat, np.float64).reshape(-1, 2) for flat in segmentation]
+    if not polygons:
+        return encode_one(np.zeros(size, np.bool_))
+    return merge([encode_one(fill([[polygon]], size)) for polygon in polygons])

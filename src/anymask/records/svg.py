@@ -1,0 +1,69 @@
+"""Masks as SVG: one path a mask, holes by the even-odd rule, in the image's pixels."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from pathlib import Path
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anymask.masks.colours import colour
+from anymask.masks.masks import Masks
+from anymask.records import atomic
+from anymask.records.record import Record
+
+
+def as_text(record: Record, *, simplify: float = 0.0) -> str:
+    """An SVG document whose viewBox is the image's size, so that it lies exactly over the picture.
+
+    simplify: see `Masks.polygons`; 0 keeps every pixel edge.
+    """
+    height, width = record.image.size
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+    ]
+    if record.image.path:
+        lines.append(f"<title>{_plain(record.image.path)}</title>")
+    lines.extend(_path(mask, row, simplify) for row, mask in enumerate(record.masks))
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def write(record: Record, path: str | os.PathLike[str], *, simplify: float = 0.0) -> Path:
+    """Writes the document, whole or not at all."""
+    return atomic.write(path, as_text(record, simplify=simplify))
+
+
+def _path(mask: Masks, row: int, simplify: float) -> str:
+    rings = [ring for part in mask.polygons(simplify=simplify)[0] for ring in part.rings]
+    red, green, blue = colour(row)
+    label = "" if mask.labels[0] is None else f" data-label={quoteattr(_visible(mask.labels[0]))}"
+    return (
+        f'<path id="mask-{row}" data-object="{int(mask.ids[0])}" data-score="{mask.scores[0]:.4f}"{label} '
+        f'fill="rgb({red},{green},{blue})" fill-opacity="0.5" fill-rule="evenodd" d="{"".join(map(_drawn, rings))}"/>'
+    )
+
+
+def _drawn(ring: NDArray[np.int32]) -> str:
+    """One ring in relative moves; along pixel edges most are horizontal or vertical, which take one number."""
+    points = ring.tolist()
+    parts = [f"M{points[0][0]} {points[0][1]}"]
+    for (x0, y0), (x1, y1) in pairwise(points):
+        if y0 == y1:
+            parts.append(f"h{x1 - x0}")
+        elif x0 == x1:
+            parts.append(f"v{y1 - y0}")
+        else:
+            parts.append(f"l{x1 - x0} {y1 - y0}")
+    return "".join([*parts, "z"])
+
+
+def _plain(text: str) -> str:
+    return _visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _visible(text: str) -> str:
+    """Without control characters and lone surrogates, which XML cannot hold even escaped."""
+    return "".join(letter for letter in text if letter >= " " and not "\ud800" <= letter <= "\udfff")
