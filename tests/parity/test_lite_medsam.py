@@ -17,6 +17,8 @@ from anymask.pixels.image import Image
 from anymask.prompts.prompts import Prompts
 
 TOLERANCE = 1e-4
+LOGITS = 1e-5
+"""Of the largest logit."""
 SETS = ("animals", "food_plates", "book_spines")
 """Of ../shared/data/instances/val: one picture of each."""
 
@@ -80,7 +82,8 @@ def test_box_prompts_on_real_pictures_give_the_packages_logits(pair, name, share
     listening.remove()
     assert (embedding.tensors["image"] - features[0]).abs().max() < TOLERANCE
     assert decoded.logits.shape == theirs.shape == (len(boxes), 1, 256, 256)
-    assert (decoded.logits - theirs).abs().max() < TOLERANCE * max(1.0, theirs.abs().max().item())
+    # logits reach 60 here, where both differ from float64 by 7e-5
+    assert (decoded.logits - theirs).abs().max() < LOGITS * theirs.abs().max()
     whole = official.postprocess_masks(theirs, resize.resized, resize.original)
     own, other = (decoded.upscaled() > 0).numpy(), (whole > 0).numpy()
     assert (own & other).sum() / (own | other).sum() >= 0.999
