@@ -30,10 +30,10 @@ def main() -> None:
     corners = rng.uniform(0, 200, (16, 2))
     boxes = np.hstack([corners, corners + rng.uniform(50, 200, (16, 2))]).astype(np.float32)
     calls: dict[tuple[str, str], Callable[[], object]] = {}
+    one, many = Prompts(boxes=boxes[:1]), Prompts(boxes=boxes)
     for precision in ("float32", "bfloat16"):
         model = anymask.load(device="cpu", dtype=precision)
         embedding = model.encode([picture])
-        one, many = Prompts(boxes=boxes[:1]), Prompts(boxes=boxes)
         calls[precision, "encode"] = lambda model=model: model.encode([picture])
         calls[precision, "decode 1"] = lambda model=model, e=embedding: model.decode(e, one)
         calls[precision, "decode 16"] = lambda model=model, e=embedding: model.decode(e, many)
