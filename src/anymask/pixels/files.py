@@ -147,7 +147,7 @@ def _told(head: bytes) -> str:
         return "an SVG drawing; save it as PNG first"
     if text.startswith((b"<!doctype html", b"<html")):
         return "a web page, not a picture; the download may have failed"
-    if all(byte >= 32 or byte in b"\t\r\n" for byte in head):
+    if all(byte >= 32 or byte in b"\t\r\n" for byte in head) and "\ufffd" not in head[:-3].decode("utf-8", "replace"):
         return "a text file, not a picture"
     return "not a picture in a format that anymask reads (JPEG, PNG, TIFF, WebP, GIF, BMP, ...)"
 

@@ -70,10 +70,10 @@ class Image:
             rgb = files.decode(io.BytesIO(source), "the given bytes", limit)
         elif isinstance(source, Pillow.Image):
             rgb = _from_pillow(source, limit)
+        elif hasattr(source, "read"):  # before tensors: Python's own files have a detach() too
+            rgb = files.decode(_seekable(source), "the given file", limit)
         elif hasattr(source, "detach"):
             rgb = to_rgb(_channels_last(_numpy(source), limit), bgr=image_format == "BGR")
-        elif hasattr(source, "read"):
-            rgb = files.decode(_seekable(source), "the given file", limit)
         elif isinstance(source, np.ndarray) or hasattr(source, "__array__"):
             array = np.asarray(source)
             if array.ndim >= 2:

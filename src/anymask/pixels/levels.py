@@ -53,7 +53,7 @@ def to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return np.asarray(array, np.uint8)
     if kind == "b":
-        return np.where(array, np.uint8(255), np.uint8(0))
+        return np.asarray(np.where(array, 255, 0), np.uint8)
     if kind not in "iuf":
         raise BadImage(f"an image array must hold real numbers, got {array.dtype}")
     if kind == "f" and not np.isfinite(array).all():
@@ -74,7 +74,7 @@ def to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
     for row in range(0, len(array), 256):
         # in bands: a whole picture in float64 is eight times its 8-bit size
         band = array[row : row + 256].astype(np.float64)
-        out[row : row + 256] = _rounded((band - base) * (255 / span) if span > 1e-300 else (band - base) / span * 255)
+        out[row : row + 256] = _rounded((band - base) / span * 255)
     return out
 
 
