@@ -6,6 +6,8 @@ in a thousand images what tokens do not in many thousands. The finest maps keep 
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -66,7 +68,11 @@ class DensePromptEncoder(PromptEncoder):
             earlier = torch.tanh(masks.to(sparse.dtype) / LOGIT_SCALE)
         fine = torch.cat([fine, earlier], 1)
         middle = torch.cat([middle, nn.functional.avg_pool2d(earlier, 2)], 1)
-        return EncodedPrompts(sparse, dense + self.draw(coarse), (self.draw_fine(fine), self.draw_middle(middle)))
+        first, act, second = self.draw
+        drawn = _each_pixel(second, act(_each_pixel(first, coarse)))
+        return EncodedPrompts(
+            sparse, dense + drawn, (_each_pixel(self.draw_fine, fine), _each_pixel(self.draw_middle, middle))
+        )
 
 
 class Place:
@@ -133,6 +139,12 @@ class Place:
     def fine(self, height: int, width: int, sigma: float) -> Tensor:
         """Positive points, negative points and box, [P, 3, height, width]."""
         return torch.cat([*self.dots(height, width, sigma), self._soft_box(height, width)], 1)
+
+
+def _each_pixel(layer: nn.Module, x: Tensor) -> Tensor:
+    """A 1x1 convolution [P, C, h, w] -> [P, C', h, w] as a matrix product: many times faster for few channels."""
+    weight, bias = cast(Tensor, layer.weight), cast(Tensor, layer.bias)
+    return torch.unflatten(torch.matmul(weight.flatten(1), x.flatten(2)), 2, x.shape[2:]) + bias[:, None, None]
 
 
 def _centres(cells: int, like: Tensor) -> Tensor:
