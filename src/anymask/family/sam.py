@@ -105,9 +105,7 @@ def _micro_sam(size: str, kind: str, what: str, build_it: Callable[[], Model], p
     )
 
 
-def _card(
-    size: str, title: str, build_it: Callable[[], Model], parameters: int, file: WeightFile, twin: str
-) -> Card:
+def _card(size: str, title: str, build_it: Callable[[], Model], parameters: int, file: WeightFile, twin: str) -> Card:
     return Card(
         name=f"sam-vit-{size}",
         title=title,

@@ -74,10 +74,8 @@ def collect(found: Iterable[tuple[str, Card]]) -> tuple[Mapping[str, Card], Mapp
 
 
 def _members() -> Iterator[tuple[str, Card]]:
-    import anymask
-
     # by name, not by import: models/ lies below family/ and must not know what is in it
-    package = import_module(f"{anymask.__name__}.family")
+    package = import_module("anymask.family")
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         for card in getattr(import_module(module.name), "CARDS", ()):
             yield module.name, card

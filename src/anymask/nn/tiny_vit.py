@@ -134,7 +134,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self._windowed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         x = self.local_conv(x)
-        return x + self.mlp(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return x + cast(Tensor, self.mlp(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
 
     def _windowed(self, x: Tensor) -> Tensor:
         """[B, H, W, dim] -> same; zeros pad the right and lower edge and take part, as in the published network."""
