@@ -35,7 +35,7 @@ def write_cutout(masks: Masks, path: str | os.PathLike[str], image: ImageLike | 
 
 
 def read_mask(path: str | os.PathLike[str]) -> Masks:
-    """One mask from a picture of two tones, the brighter one inside; or, where some of it is transparent, what is opaque.
+    """One mask from a picture of two tones, the brighter one inside; or what is opaque, where not all is.
 
     Raises BadImage when it cannot be read, BadSetting when it holds more than two tones and so is no mask.
     """
