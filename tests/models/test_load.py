@@ -201,6 +201,24 @@ def test_the_file_is_downloaded_loaded_and_its_licence_named(make_web, weights, 
     assert len(web.requests) == 1
 
 
+def test_the_copy_that_transformers_downloaded_serves_as_well(tmp_path, monkeypatch, state, own_home):
+    from anymask.models import load as room
+    from anymask.models.card import WeightFile
+
+    monkeypatch.setenv("ANYMASK_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    official = WeightFile("official.pth", "https://nowhere.example/official.pth")
+    files = (official, WeightFile("t.safetensors", "hf:x/y/m.safetensors"))
+    two = replace(card("sam-tiny-test"), files=files)
+    monkeypatch.setattr(room, "card_of", lambda name: two)
+    with pytest.raises(DownloadFailed, match=r"official\.pth"):
+        load("sam-tiny-test")
+    snapshot = tmp_path / "hf" / "hub" / "models--x--y" / "snapshots" / "0a1b" / "m.safetensors"
+    snapshot.parent.mkdir(parents=True)
+    save_file(state, str(snapshot))
+    assert equal(load("sam-tiny-test"), state)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
