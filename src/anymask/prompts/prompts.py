@@ -16,6 +16,8 @@ PointsLike = Any
 
 MAX_OBJECTS = 100_000
 MAX_POINTS = 10_000
+FARTHEST = 1e9
+"""Pixels; beyond this, coordinates would lose their places behind the point and at last become infinite in float32."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,9 @@ class Prompts:
         if (self.points is None) != (self.point_labels is None):
             raise BadPrompt("points and their labels come together; use Prompts.of(points=...) to get labels filled in")
         if self.points is not None and self.point_labels is not None:
-            if self.points.ndim != 3 or self.points.shape[-1] != 2 or self.point_labels.shape != self.points.shape[:2]:
-                raise BadPrompt(
-                    f"points must be [P, K, 2] and labels [P, K], got {self.points.shape} and {self.point_labels.shape}"
-                )
-        if self.boxes is not None and (self.boxes.ndim != 2 or self.boxes.shape[1] != 4):
-            raise BadPrompt(f"boxes must be [P, 4] XYXY in pixels, got {self.boxes.shape}")
+            shape, labels = self.points.shape, self.point_labels.shape
+            if len(shape) != 3 or shape[-1] != 2 or labels != shape[:2]:
+                raise BadPrompt(f"points must be [P, K, 2] and labels [P, K], got {shape} and {labels}")
         for name, value in (("low_res", self.low_res), ("masks", self.masks)):
             if value is not None and value.ndim != 3:
                 raise BadPrompt(f"{name} must be [P, h, w], got {value.shape}")
@@ -73,9 +72,7 @@ class Prompts:
         def cut(value: NDArray[Any] | None) -> Any:
             return None if value is None else value[rows]
 
-        return Prompts(
-            cut(self.points), cut(self.point_labels), cut(self.boxes), cut(self.low_res), cut(self.masks)
-        )
+        return Prompts(cut(self.points), cut(self.point_labels), cut(self.boxes), cut(self.low_res), cut(self.masks))
 
     @property
     def ambiguous(self) -> bool:
@@ -146,6 +143,8 @@ def _numbers(value: Any, what: str) -> NDArray[np.float64]:
         raise BadPrompt(f"{what} must be numbers in a regular array or nested list: {error}") from None
     if not np.isfinite(array).all():
         raise BadPrompt(f"{what} must be finite, got NaN or infinity")
+    if array.size and np.abs(array).max() > FARTHEST:
+        raise BadPrompt(f"{what} must be pixels, got {array.flat[np.abs(array).argmax()]:g}")
     return array
 
 
@@ -174,7 +173,8 @@ def _points(points: Any, labels: Any) -> tuple[NDArray[np.float32] | None, NDArr
         points, labels = [points], None if labels is None else [labels]
     if labels is not None and (_depth(labels) != 2 or len(labels) != len(points)):
         raise BadPrompt(f"labels must be nested like the points: one for each point of each of {len(points)} objects")
-    rows = [_numbers(row, "points").reshape(0, 2) if len(row) == 0 else _numbers(row, "points") for row in points]
+    rows = [_numbers(row, "points") for row in points]
+    rows = [row.reshape(0, 2) if row.shape == (0,) else row for row in rows]
     if not rows or any(row.ndim != 2 or row.shape[1] != 2 for row in rows):
         shapes = [row.shape for row in rows[:3]]
         raise BadPrompt(f"each object's points must be [K, 2] as (x, y), got {shapes}")
@@ -238,10 +238,12 @@ def _mask(mask: Any, size: HW | None) -> tuple[NDArray[np.float32] | None, NDArr
         return None, array.astype(bool)
     if array.dtype.kind != "f":
         raise BadPrompt(f"a mask must be boolean, 0/1 integers or float logits, got {array.dtype}")
-    if not np.isfinite(array).all():
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as infinite
+        # a copy: the logits of Masks are read-only, and torch warns about arrays that it must not write to
+        logits = np.array(array, np.float32, order="C")
+    if not np.isfinite(logits).all():
         raise BadPrompt("mask logits must be finite, got NaN or infinity")
-    # a copy: the logits of Masks are read-only, and torch warns about arrays that it must not write to
-    return np.array(array, np.float32, order="C"), None
+    return logits, None
 
 
 def _inside(
@@ -257,7 +259,8 @@ def _inside(
         if bad.any():
             x, y = points[bad][0]
             raise BadPrompt(
-                f"the point ({x:g}, {y:g}) lies outside the image: x is 0 to {width}, y is 0 to {height} (points are x, y)"
+                f"the point ({x:g}, {y:g}) lies outside the image: x is 0 to {width}, y is 0 to {height} "
+                "(points are x, y)"
             )
     if boxes is not None:
         overlap = np.minimum(boxes[:, 2:], limit) > np.maximum(boxes[:, :2], 0)
