@@ -176,6 +176,10 @@ def test_prompts_made_by_hand_are_checked_as_well():
         Prompts(points=np.zeros((1, 1, 2), np.float32))
     with pytest.raises(BadPrompt, match=r"\[P, K, 2\]"):
         Prompts(points=np.zeros((1, 2), np.float32), point_labels=np.ones((1, 1), np.int64))
+    with pytest.raises(BadPrompt, match=r"\[P, 4\]"):
+        Prompts(boxes=np.zeros(4, np.float32))
+    with pytest.raises(BadPrompt, match=r"\[P, h, w\]"):
+        Prompts(low_res=np.zeros((4, 4), np.float32))
     with pytest.raises(BadPrompt, match="not both"):
         Prompts(low_res=np.zeros((1, 4, 4), np.float32), masks=np.zeros((1, 9, 9), bool))
 

@@ -46,6 +46,8 @@ class Prompts:
             shape, labels = self.points.shape, self.point_labels.shape
             if len(shape) != 3 or shape[-1] != 2 or labels != shape[:2]:
                 raise BadPrompt(f"points must be [P, K, 2] and labels [P, K], got {shape} and {labels}")
+        if self.boxes is not None and (self.boxes.ndim != 2 or self.boxes.shape[1] != 4):
+            raise BadPrompt(f"boxes must be [P, 4] XYXY in pixels, got {self.boxes.shape}")
         for name, value in (("low_res", self.low_res), ("masks", self.masks)):
             if value is not None and value.ndim != 3:
                 raise BadPrompt(f"{name} must be [P, h, w], got {value.shape}")
