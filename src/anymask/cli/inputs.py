@@ -47,14 +47,21 @@ def pictures(named: Sequence[str]) -> tuple[list[Path], list[BadImage]]:
 def titles(paths: Sequence[Path]) -> list[str]:
     """One name for the results of each file, all different also where upper and lower case are the same.
 
-    The file's name without its suffix; where files share that, with the suffix; where they share that too, with as many
-    folders before it as it takes.
+    The file's name without its suffix; with it, where two files of a folder differ in nothing else; with as many
+    folders before it as it takes, where files of several folders have one name.
     """
-    names = _only_where_shared([path.stem for path in paths], [path.name for path in paths])
-    whole = [Path(os.path.abspath(path)).parts for path in paths]
+    folders = [os.path.abspath(path.parent) for path in paths]
+    count = Counter((folder, path.stem.casefold()) for folder, path in zip(folders, paths, strict=True))
+    short = [
+        path.name if count[folder, path.stem.casefold()] > 1 else path.stem
+        for folder, path in zip(folders, paths, strict=True)
+    ]
+    whole = [(*Path(folder).parts, name) for folder, name in zip(folders, short, strict=True)]
+    names = short
     for depth in range(2, max(map(len, whole), default=2) + 1):
         longer = ["_".join(parts[-depth:]).replace(os.sep, "") for parts in whole]
         names = _only_where_shared(names, longer)
+    names = list(names)
     # "a_b/c.png" and "a/b_c.png" may still meet
     taken: set[str] = set()
     for place, name in enumerate(names):

@@ -87,10 +87,8 @@ def segment(
     if not typed and mask is None:
         raise BadPrompt("say what to segment: --point X,Y or --box X0,Y0,X1,Y1 (or --mask FILE)")
     drawn = None if mask is None else _mask(mask)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadSetting(f"the folder {out} cannot be made: {error.strerror or error}") from None
+    if out.exists() and not out.is_dir():
+        raise BadSetting(f"{out} is a file; -o takes a folder for the results")
     paths, problems = pictures(images)
     job = _Job(typed, drawn, out, model, weights, device, multimask, svg, coco, debugging(ctx))
     job.problems.extend(problems)
