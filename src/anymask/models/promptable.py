@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from anymask.errors import BadPrompt, BadSetting, EmbeddingMismatch
 from anymask.models.interface import Decoded, Embedding, only_one
 from anymask.models.preprocess import Preprocess
-from anymask.nn.mask_decoder import MaskDecoder
+from anymask.nn.mask_decoder import CANDIDATES, SINGLE, MaskDecoder
 from anymask.nn.prompt_encoder import EncodedPrompts, PromptEncoder
 
 if TYPE_CHECKING:
@@ -163,6 +163,11 @@ class PromptableModel(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Embedding tensors of one image and encoded prompts to logits [P, M, 4h, 4w] and scores [P, M]."""
         high_res = (tensors["high_res_0"], tensors["high_res_1"]) if "high_res_0" in tensors else None
-        logits, scores = self.mask_decoder(tensors["image"], self.prompt_encoder.dense_pe(), encoded, high_res)
-        chosen: tuple[Tensor, Tensor] = self.mask_decoder.select(logits, scores, multimask)
-        return chosen
+        answer: tuple[Tensor, Tensor] = self.mask_decoder(
+            tensors["image"],
+            self.prompt_encoder.dense_pe(),
+            encoded,
+            high_res,
+            answers=CANDIDATES if multimask else SINGLE,
+        )
+        return answer

@@ -9,9 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from anymask.nn import fast_decoder
+from anymask.nn.cpu import lean
 from anymask.nn.layers import MLP, LayerNorm2d
 from anymask.nn.prompt_encoder import EncodedPrompts
 from anymask.nn.two_way import TwoWayTransformer
+
+ALL = slice(None)
+SINGLE = slice(0, 1)
+"""The answer of the token for unambiguous prompts."""
+CANDIDATES = slice(1, None)
+"""The answers to an ambiguous prompt."""
 
 
 class MaskDecoder(nn.Module):
@@ -54,13 +62,17 @@ class MaskDecoder(nn.Module):
         pe: Tensor,
         prompts: EncodedPrompts,
         high_res: tuple[Tensor, Tensor] | None = None,
+        answers: slice = ALL,
     ) -> tuple[Tensor, Tensor]:
-        """All mask tokens' answers, the single-mask one first.
+        """The mask tokens' answers, the single-mask one first.
 
         image: [1 or P, C, h, w]; pe: [1, C, h, w]; prompts: of P objects.
         high_res: ([1 or P, C/8, 4h, 4w], [1 or P, C/4, 2h, 2w]), already projected to these widths.
-        Returns logits [P, 1 + candidates, 4h, 4w] and scores [P, 1 + candidates].
+        answers: the ones that are wanted, `ALL`, `SINGLE` or `CANDIDATES`.
+        Returns logits [P, M, 4h, 4w] and scores [P, M].
         """
+        if lean(image) and fast_decoder.suits(self, prompts.sparse):
+            return fast_decoder.decode(self, image, pe, prompts, high_res, answers)
         sparse, dense, prompt_maps = prompts
         count = len(sparse)
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
@@ -72,10 +84,10 @@ class MaskDecoder(nn.Module):
         if high_res is not None and prompt_maps is not None:
             high_res = (high_res[0] + prompt_maps[0], high_res[1] + prompt_maps[1])
         pixels = self._upscale(pixels, high_res)
-        answers = tokens[:, 1 : 1 + self.mask_count]
-        kernels = torch.stack([mlp(answers[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], 1)
+        wanted = range(self.mask_count)[answers]
+        kernels = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in wanted], 1)
         logits = (kernels @ pixels.flatten(2)).unflatten(2, (4 * height, 4 * width))
-        return logits, self.iou_prediction_head(tokens[:, 0])
+        return logits, self.iou_prediction_head(tokens[:, 0])[:, answers]
 
     def _upscale(self, pixels: Tensor, high_res: tuple[Tensor, Tensor] | None) -> Tensor:
         """[P, C, h, w] -> [P, C/8, 4h, 4w]."""
@@ -87,8 +99,3 @@ class MaskDecoder(nn.Module):
         pixels = act(norm(first(pixels) + middle))
         fused: Tensor = last_act(second(pixels) + fine)
         return fused
-
-    def select(self, logits: Tensor, scores: Tensor, multimask: bool) -> tuple[Tensor, Tensor]:
-        """The candidates [P, 3, h, w] or the single-mask answer [P, 1, h, w], with their scores."""
-        rows = slice(1, None) if multimask else slice(0, 1)
-        return logits[:, rows], scores[:, rows]

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.nn.cpu import lean
+from anymask.nn.fast_vit import encode
 from anymask.nn.layers import LayerNorm2d, MLPBlock
 
 
@@ -124,6 +126,10 @@ class ImageEncoderViT(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        if lean(x):
+            half = torch.is_autocast_enabled("cpu")
+            with torch.autocast("cpu", enabled=False):
+                return encode(self, x, torch.get_autocast_dtype("cpu") if half else torch.float32)
         x = self.patch_embed(x) + self.pos_embed
         for block in self.blocks:
             x = block(x)

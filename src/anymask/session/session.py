@@ -21,7 +21,7 @@ from anymask.pixels.image import Image, ImageLike
 from anymask.prompts.prompts import Prompts
 from anymask.session.embeddings import MEMORY, EmbeddingCache
 
-CHUNK = 64
+CHUNK = 8
 """Objects decoded at once: enough to keep the arithmetic busy, little enough for flat memory."""
 
 SAME = 0.98

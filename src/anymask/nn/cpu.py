@@ -1,0 +1,98 @@
+"""When the lean CPU paths are taken, and which matrix product is the fastest on this processor.
+
+Both are decided by a measurement of some milliseconds, once a process, on first use. ANYMASK_FAST=0 turns the lean
+paths off, ANYMASK_FAST=1 takes them unmeasured; anything else means by measurement.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+GAIN = 1.03
+"""A private operator must be faster than the public one by this much to be worth its risk."""
+
+
+def lean(x: Tensor) -> bool:
+    """Whether `x` is to be worked on by a lean path: on a CPU, in float32, with nobody asking for gradients.
+
+    On a GPU the plain modules with scaled-dot-product attention are the fast path.
+    """
+    if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return os.environ.get("ANYMASK_FAST", "auto") != "0"
+
+
+def _onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "none")
+    return out
+
+
+def _torch_linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
+    out = F.linear(x, weight, bias)
+    return F.gelu(out) if gelu else out
+
+
+def fastest(call: Callable[[], object], rounds: int = 3) -> float:
+    """Seconds of the fastest of some rounds, after one to warm up."""
+    call()
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+@lru_cache(maxsize=4)
+def _onednn_wins(dtype: torch.dtype, threads: int) -> bool:
+    """Whether oneDNN's linear layer is there, right, and faster than the one torch would take.
+
+    `F.linear` in float32 goes to MKL, which gives some AMD processors less than half of what oneDNN does. The operator
+    is private, so it is tried before it is trusted. `threads` is part of the question because the answer depends on it.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(512, 768, generator=generator).to(dtype)
+    weight = torch.randn(768, 768, generator=generator).to(dtype)
+    bias = torch.randn(768, generator=generator).to(dtype)
+    try:
+        ours = _onednn_linear(x, weight, bias, True)
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
+    expected = _torch_linear(x.float(), weight.float(), bias.float(), True)
+    tolerance = 1e-3 if dtype == torch.float32 else 0.5
+    if ours.shape != expected.shape or not torch.allclose(ours.float(), expected, atol=tolerance, rtol=1e-2):
+        return False
+    ours_time = fastest(lambda: _onednn_linear(x, weight, bias, False))
+    return fastest(lambda: _torch_linear(x, weight, bias, False)) > GAIN * ours_time
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
+    """[N, in] times [out, in] plus bias, optionally through the exact GELU: the fastest product there is."""
+    if os.environ.get("ANYMASK_FAST", "auto") != "0" and _onednn_wins(x.dtype, torch.get_num_threads()):
+        return _onednn_linear(x, weight, bias, gelu)
+    return _torch_linear(x, weight, bias, gelu)
+
+
+def linear_into(out: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> None:
+    """`linear` into an existing buffer [N, out]: fresh memory is several times slower than memory in use."""
+    if _onednn_wins(x.dtype, torch.get_num_threads()):
+        out.copy_(_onednn_linear(x, weight, bias, False))
+    else:
+        torch.addmm(bias, x, weight.t(), out=out)
+
+
+def parameters_of(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a linear layer in the dtype asked for.
+
+    Converted on every use: a copy kept beside the original would be a third of the model's memory again and could go
+    stale, and the conversion costs a hundredth of the product.
+    """
+    weight, bias = layer.weight, layer.bias
+    return weight.to(dtype), bias.to(dtype)  # type: ignore[operator, union-attr, return-value]
