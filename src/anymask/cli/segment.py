@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -225,8 +226,10 @@ class _Show:
             TextColumn("{task.description}", markup=False),
         )
         with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task("", total=self.count, completed=-1)
-            yield lambda name: bar.update(task, advance=1, description=_plain(name))
+            task = bar.add_task("", total=self.count)
+            begun = itertools.count()
+            # called when a picture is begun, so what is completed is one less than the calls
+            yield lambda name: bar.update(task, completed=next(begun), description=_plain(name))
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from anymask.errors import BadSetting
 from anymask.extras import need
 from anymask.masks import rle as coding
+from anymask.masks.columns import NAMES, canvas, completed
 from anymask.masks.polygons import Polygon, outlines
 from anymask.masks.rle import RLE
 from anymask.pixels.image import Image, ImageLike
@@ -56,10 +57,10 @@ class Masks(Sequence["Masks"]):
         logits: Any = None,
         image: Image | None = None,
     ) -> None:
-        size = _size(size)
+        size = canvas(size)
         if isinstance(rle, dict) or not isinstance(rle, Sequence):
             raise BadSetting(f"rle is a list of run-length encoded masks, got {type(rle).__name__}")
-        columns = _columns(size, len(rle), scores, labels, parents, ids, logits, image)
+        columns = completed(size, len(rle), scores, labels, parents, ids, logits, image)
         self._set(size, tuple(coding.checked(one, size) for one in rle), *columns.values())
 
     def _set(self, *columns: Any) -> None:
@@ -124,12 +125,12 @@ class Masks(Sequence["Masks"]):
 
     def replace(self, **columns: Any) -> Masks:
         """A copy with other columns: `masks.replace(labels=["cat"], ids=[7])`."""
-        unknown = set(columns) - set(_COLUMNS)
+        unknown = set(columns) - set(NAMES)
         if unknown:
-            raise BadSetting(f"columns that can be replaced are {', '.join(_COLUMNS)}; got {sorted(unknown)}")
-        fresh = _columns(self.size, len(self), **columns)
+            raise BadSetting(f"columns that can be replaced are {', '.join(NAMES)}; got {sorted(unknown)}")
+        fresh = completed(self.size, len(self), **columns)
         return _restored(
-            self.size, self.rle, *(fresh[name] if name in columns else getattr(self, name) for name in _COLUMNS)
+            self.size, self.rle, *(fresh[name] if name in columns else getattr(self, name) for name in NAMES)
         )
 
     # rows
@@ -333,8 +334,7 @@ class Masks(Sequence["Masks"]):
         return f"Masks({text})"
 
 
-_COLUMNS = ("scores", "labels", "parents", "ids", "logits", "image")
-_FIELDS = ("size", "rle", *_COLUMNS)
+_FIELDS = ("size", "rle", *NAMES)
 
 
 def _restored(*columns: Any) -> Masks:
@@ -342,92 +342,3 @@ def _restored(*columns: Any) -> Masks:
     masks = Masks.__new__(Masks)
     masks._set(*columns)
     return masks
-
-
-def _columns(
-    size: HW,
-    count: int,
-    scores: Any = None,
-    labels: Sequence[str | None] | None = None,
-    parents: Any = None,
-    ids: Any = None,
-    logits: Any = None,
-    image: Image | None = None,
-) -> dict[str, Any]:
-    """The columns in the order of _COLUMNS, checked, defaults filled in."""
-    if image is not None and (not isinstance(image, Image) or image.size != size):
-        raise BadSetting(f"the image of these masks must be an anymask Image of size {size}, got {image!r}")
-    return {
-        "scores": np.ones(count, np.float32) if scores is None else _column(scores, "scores", np.float32, count),
-        "labels": _labels(labels, count),
-        "parents": np.full(count, -1, np.int64) if parents is None else _parents(parents, count),
-        "ids": np.arange(count) if ids is None else _column(ids, "ids", np.int64, count),
-        "logits": None if logits is None else _logits(logits, count),
-        "image": image,
-    }
-
-
-def _size(size: Any) -> HW:
-    try:
-        height, width = size
-        if int(height) != height or int(width) != width or height < 1 or width < 1:
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        raise BadSetting(f"the size of masks is (H, W) in whole pixels, got {size!r}") from None
-    return (int(height), int(width))
-
-
-def _column(values: Any, name: str, dtype: type[np.generic], count: int) -> NDArray[Any]:
-    if hasattr(values, "detach"):
-        values = values.detach().cpu().numpy()
-    try:
-        raw = np.asarray(values)
-        column = np.array(raw, dtype)  # a copy: the caller may go on using its own
-    except (TypeError, ValueError, OverflowError):
-        raise BadSetting(f"{name} must be numbers, one for each mask") from None
-    if column.shape != (count,):
-        raise BadSetting(f"{name} must be [{count}], one for each mask, got {column.shape}")
-    if raw.dtype.kind not in "biuf" and count:
-        raise BadSetting(f"{name} must be numbers, got {raw.dtype}")
-    if dtype is np.int64 and not np.array_equal(column, raw):
-        raise BadSetting(f"{name} must be whole numbers")
-    if column.dtype.kind == "f" and not np.isfinite(column).all():
-        raise BadSetting(f"{name} must be finite, got NaN or infinity")
-    return column
-
-
-def _labels(labels: Sequence[str | None] | None, count: int) -> tuple[str | None, ...]:
-    if labels is None:
-        return (None,) * count
-    if isinstance(labels, str):
-        raise BadSetting(f"labels is a list, one name or None for each mask, got the text {labels!r}")
-    names = tuple(labels)
-    if len(names) != count or any(name is not None and not isinstance(name, str) for name in names):
-        raise BadSetting(f"labels must be {count} names or None, one for each mask, got {len(names)}")
-    return tuple(None if name is None else str(name) for name in names)
-
-
-def _parents(values: Any, count: int) -> NDArray[np.int64]:
-    parents = _column(values, "parents", np.int64, count)
-    if (parents < -1).any() or (parents >= count).any():
-        raise BadSetting(f"parents are rows 0 to {count - 1} or -1 for none, got {parents.min()} to {parents.max()}")
-    above = parents.copy()
-    for _ in range(count):
-        if (above < 0).all():
-            return parents
-        above = np.where(above < 0, -1, parents[above])
-    if (above >= 0).any():
-        raise BadSetting("parents run in a circle: a mask cannot lie inside itself")
-    return parents
-
-
-def _logits(values: Any, count: int) -> NDArray[np.float32]:
-    if hasattr(values, "detach"):
-        values = values.detach().float().cpu().numpy()
-    try:
-        logits = np.array(values, np.float32)
-    except (TypeError, ValueError, OverflowError):
-        raise BadSetting("logits must be a regular array [N, h, w] of numbers") from None
-    if logits.ndim != 3 or len(logits) != count:
-        raise BadSetting(f"logits must be [{count}, h, w], one plane for each mask, got {logits.shape}")
-    return logits

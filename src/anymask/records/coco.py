@@ -11,14 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-import anymask
 from anymask.errors import BadSetting
 from anymask.masks.masks import Masks
 from anymask.masks.polygons import fill
 from anymask.masks.rle import RLE, checked, encode_one, merge
 from anymask.pixels.resize import HW
 from anymask.records import atomic
-from anymask.records.record import ImageRef, Provenance, Record
+from anymask.records.record import ImageRef, Provenance, Record, anymask_version
 
 UNNAMED = "object"
 """The category of masks without a label: COCO knows no annotation without one."""
@@ -40,7 +39,7 @@ def as_dict(records: Iterable[Record], *, segmentation: Literal["rle", "polygon"
             row["category_id"] = number[label if label is not None else UNNAMED]
         annotations.extend(rows)
     return {
-        "info": {"description": f"made by anymask {anymask.__version__}", "version": "1.0"},
+        "info": {"description": f"made by anymask {anymask_version()}", "version": "1.0"},
         "licenses": [],
         "images": images,
         "annotations": annotations,

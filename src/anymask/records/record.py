@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import anymask
 from anymask.errors import BadSetting
 from anymask.masks.masks import Masks
 from anymask.masks.rle import encode_one
 from anymask.pixels.image import Image
 from anymask.pixels.resize import HW
 from anymask.prompts.prompts import Prompts
+
+
+def anymask_version() -> str:
+    """The version that is installed; from the package's metadata, since a room may not import the whole of anymask."""
+    try:
+        return version("anymask")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class Provenance:
     weights: str = ""
     prompts: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    anymask: str = anymask.__version__
+    anymask: str = field(default_factory=anymask_version)
     time: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
 
 
