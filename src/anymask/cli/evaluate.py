@@ -76,7 +76,7 @@ def _print(report: object) -> None:
     if BASELINES[0] in report.mean:
         columns, titles = columns + list(BASELINES), titles + list(BASELINES)
     table = Table(title=f"{report.model}: IoU by set (mean over masks)")
-    table.add_column("set")
+    table.add_column("set", no_wrap=True, min_width=max(map(len, report.sets)))
     table.add_column("masks", justify="right")
     for title in titles:
         table.add_column(title, justify="right")
@@ -84,7 +84,8 @@ def _print(report: object) -> None:
         table.add_row(name, str(report.masks[name]), *(f"{row[column]:.3f}" for column in columns))
     table.add_section()
     table.add_row(f"mean of {len(report.sets)} sets", "", *(f"{report.mean[column]:.3f}" for column in columns))
-    console = Console(width=max(100, Console().width))
+    # a set's name cut short says nothing, so a narrow terminal wraps lines instead
+    console = Console(width=max(130, Console().width))
     console.print(table)
     above = report.above_baselines()
     if above is not None:

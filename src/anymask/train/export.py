@@ -48,4 +48,6 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = out.with_name(out.name + ".tmp")
     save_file(small, unfinished, header)
+    # safetensors keeps new files to their owner; a package's files are for everybody
+    unfinished.chmod(0o644)
     os.replace(unfinished, out)

@@ -60,7 +60,7 @@ class Step:
         frames = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float()
         frames = model.preprocess.mean_std(frames).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):
-            outputs = self._neck(model.image_encoder.backbone(frames))  # type: ignore[operator, union-attr]
+            outputs = self._neck(model.image_encoder.backbone(frames))  # type: ignore[operator]
         leaves = tuple(output.detach().requires_grad_() for output in outputs)
 
         truth = batch.targets.reshape(images, 2, half, *batch.targets.shape[2:]).swapaxes(0, 1)
@@ -96,7 +96,7 @@ class Step:
 
     def _neck_plain(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Backbone maps to the embedding and the high-resolution features, blocked, middle before fine."""
-        named = self.model.image_encoder.neck(maps)  # type: ignore[operator, union-attr]
+        named = self.model.image_encoder.neck(maps)  # type: ignore[operator]
         image = named["image"]
         height, width = image.shape[-2:]
         cells = image.flatten(2).transpose(1, 2)
