@@ -105,8 +105,8 @@ def test_a_bad_picture_is_reported_and_the_rest_are_done(place):
     found = segment("in", "none*.png", "missing.png", "drawing.png", "--box", "10,10,90,80", "-o", "out")
     assert found.exit_code == 1
     for text in ("bad.png is a text file", "cut.jpg is damaged", "no file matches none*.png", "no file missing.png"):
-        assert text in found.stderr
-    assert "2 done, 4 not" in found.stderr and "Traceback" not in found.output
+        assert text in found.output
+    assert "2 done, 4 not" in found.output and "Traceback" not in found.output
     assert {name.split(".")[0] for name in files(place / "out")} == {"good", "drawing"}
 
 
@@ -122,7 +122,7 @@ def test_a_surprise_with_one_picture_does_not_cost_the_others(place, monkeypatch
 
     monkeypatch.setattr(Session, "answer", sometimes)
     found = segment("photo.jpg", "drawing.png", "--point", "9,9", "-o", "out")
-    assert found.exit_code == 1 and "photo.jpg: RuntimeError: out of memory" in found.stderr
+    assert found.exit_code == 1 and "photo.jpg: RuntimeError: out of memory" in found.output
     assert "drawing.json" in files(place / "out")
     assert isinstance(segment("photo.jpg", "--point", "9,9", "--debug").exception, RuntimeError)
 
@@ -181,7 +181,7 @@ def test_an_unknown_model_names_the_near_ones(place):
 def test_a_folder_that_cannot_be_written_is_a_failed_picture(place):
     (place / "wall").write_text("")
     found = segment("photo.jpg", "--point", "1,1", "-o", "wall/out")
-    assert found.exit_code == 1 and "photo.jpg" in found.stderr and "wall" in found.stderr
+    assert found.exit_code == 1 and "photo.jpg" in found.output and "wall" in found.output
 
 
 def test_the_command_works_in_a_process_of_its_own_on_a_name_with_spaces_and_umlauts(place, photo):
