@@ -6,6 +6,7 @@
     |- BadSetting (ValueError)          an option out of range
     |- BadWeights (ValueError)          a weights file that does not fit the model
     |- EmbeddingMismatch (ValueError)   an embedding of another model, image or version
+    |- NoImage (RuntimeError)           a prediction was asked for before an image was given
     |- UnknownModel (KeyError)          no model of that name
     |- NotYet (NotImplementedError)     a catalogued model whose code comes in a later release
     |- MissingExtra (ImportError)       an optional library is not installed
@@ -25,6 +26,7 @@ __all__ = [
     "DownloadFailed",
     "EmbeddingMismatch",
     "MissingExtra",
+    "NoImage",
     "NotYet",
     "UnknownModel",
 ]
@@ -56,6 +58,10 @@ class BadWeights(AnymaskError, ValueError):
 
 class EmbeddingMismatch(AnymaskError, ValueError):
     """The embedding was made from another image, by another model, or with other weights."""
+
+
+class NoImage(AnymaskError, RuntimeError):
+    """A predictor was asked for masks before it was given an image."""
 
 
 class UnknownModel(AnymaskError, KeyError):
