@@ -21,7 +21,7 @@ def ellipse(size: tuple[int, int], box: Box) -> NDArray[np.bool_]:
 
 
 def grabcut(pixels: NDArray[np.uint8], box: Box, rounds: int = 5) -> NDArray[np.bool_]:
-    """GrabCut started from a box, bool [H, W].
+    """GrabCut started from a box, bool [H, W]; the box itself where nothing is left of it.
 
     pixels: uint8 [H, W, 3] RGB. Source: Rother et al., "GrabCut" (2004), OpenCV's implementation.
     """
@@ -40,4 +40,7 @@ def grabcut(pixels: NDArray[np.uint8], box: Box, rounds: int = 5) -> NDArray[np.
         # too few colours for the mixture models
         mask[y0:y1, x0:x1] = cv2.GC_PR_FGD
     found: NDArray[np.bool_] = (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)
+    if not found.any():
+        # a small object whose colours are around it too is given up altogether; the box is the better answer
+        found[y0:y1, x0:x1] = True
     return found
