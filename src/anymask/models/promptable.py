@@ -36,6 +36,8 @@ class PromptableModel(nn.Module):
     """
 
     card: Card
+    _digest: str
+    _marked: int | None = None
 
     def __init__(
         self,
@@ -107,8 +109,8 @@ class PromptableModel(nn.Module):
         embedding = only_one(embedding)
         if embedding.weights != self.weights:
             raise EmbeddingMismatch(
-                f"this embedding was made with weights {embedding.weights[:12]!r}, the model holds {self.weights[:12]!r}; "
-                "encode the image again with this model"
+                f"this embedding was made with weights {embedding.weights[:12]!r}, the model holds "
+                f"{self.weights[:12]!r}; encode the image again with this model"
             )
         resize = embedding.resize[0]
         encoded = self.encode_prompts(prompts, resize)
@@ -145,9 +147,7 @@ class PromptableModel(nn.Module):
         if prompts.masks is None:
             return None
         if prompts.masks.shape[1:] != resize.original:
-            raise BadPrompt(
-                f"a drawn mask must have the image's size {resize.original}, got {prompts.masks.shape[1:]}"
-            )
+            raise BadPrompt(f"a drawn mask must have the image's size {resize.original}, got {prompts.masks.shape[1:]}")
         ratio = size[0] / resize.padded[0], size[1] / resize.padded[1]
         inner = tuple(max(1, round(side * r)) for side, r in zip(resize.resized, ratio, strict=True))
         drawn = torch.as_tensor(prompts.masks, device=self.device)

@@ -131,9 +131,7 @@ def _windows(attn: RelativeAttention, buffers: _Buffers, grid: tuple[int, int], 
         # float32 from here: for 196 keys the attention itself is cheap, and bfloat16 would gain nothing
         q, k, v = gathered.float().view(across, side * side, 3, heads, -1).permute(2, 0, 3, 1, 4)
         _bias((q.reshape(across * heads, side * side, -1) @ table), range(side), side, mask)
-        out = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask.view(across, heads, side * side, side * side)
-        )
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.view(across, heads, side * side, side * side))
         real = index < cells
         buffers.attended[index[real]] = out.transpose(1, 2).reshape(-1, dim)[real].to(buffers.attended.dtype)
 

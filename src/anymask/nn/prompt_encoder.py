@@ -109,14 +109,17 @@ class PromptEncoder(nn.Module):
         tokens = self._tokens(points)
         none = (labels == -1)[..., None]
         tokens = torch.where(none, self.not_a_point_embed.weight, tokens)
-        for label, embedding in enumerate(self.point_embeddings):
-            tokens = tokens + (labels == label)[..., None] * embedding.weight
+        for label, weight in enumerate(self._kinds()):
+            tokens = tokens + (labels == label)[..., None] * weight
         return tokens
 
     def _boxes(self, boxes: Tensor) -> Tensor:
         corners = self._tokens(boxes.reshape(-1, 2, 2))
-        weights = torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
-        return corners + weights
+        return corners + torch.cat(self._kinds()[2:])
+
+    def _kinds(self) -> list[Tensor]:
+        """The embeddings of negative point, positive point, upper left and lower right corner, [1, C] each."""
+        return [embedding.weight for embedding in self.point_embeddings]  # type: ignore[misc]
 
     def forward(
         self,

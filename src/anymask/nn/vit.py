@@ -81,7 +81,7 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
     def _windowed(self, x: Tensor) -> Tensor:
-        """Attention inside windows, zero-padded at the right and lower edges; padding takes part, as in the paper's code."""
+        """Attention inside windows, zero-padded right and below; padding takes part, as in the official code."""
         side = self.window
         batch, height, width, dim = x.shape
         x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))

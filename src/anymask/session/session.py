@@ -44,9 +44,9 @@ def _promptable(model: object) -> PromptModel:
 class _Step:
     """A point in the life of a session: what was pointed at, and the answers to it."""
 
-    points: tuple[tuple[float, float], ...] = ()
+    points: tuple[tuple[float, ...], ...] = ()
     labels: tuple[int, ...] = ()
-    box: tuple[float, float, float, float] | None = None
+    box: tuple[float, ...] | None = None
     candidates: Masks | None = None
     chosen: int = 0
     note: str = ""
@@ -164,21 +164,24 @@ class Session:
         The logits of the mask as it stands are fed back. The answer agrees with at least as many clicks as the mask
         before it did; where no new candidate does, the mask is kept and `note` says so.
         """
+        if not isinstance(inside, (bool, int, np.bool_)) or inside not in (0, 1):
+            raise BadPrompt(f"inside is True or False, got {inside!r:.40}")
         now = self._now
-        points, labels = (*now.points, (float(x), float(y))), (*now.labels, int(bool(inside)))
+        points, labels = (*now.points, _floats(x, y)), (*now.labels, int(inside))
         if not any(labels) and now.box is None:
-            raise BadPrompt("the first click must be inside the object; clicks outside need something to take away from")
+            raise BadPrompt("the first click must be inside the object; a click outside takes away from a mask")
         return self._ask(points, labels, now.box)
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> Masks:
         """Sets the box around the object, XYXY in pixels; it replaces an earlier one, clicks stay."""
-        return self._ask(self._now.points, self._now.labels, (float(x0), float(y0), float(x1), float(y1)))
+        return self._ask(self._now.points, self._now.labels, _floats(x0, y0, x1, y1))
 
     def choose(self, index: int) -> Masks:
         """Takes another of the `candidates`; later clicks refine that one. Can be undone."""
         count = len(self.candidates)
-        if not 0 <= index < count:
-            raise BadSetting(f"there are {count} candidates, numbered from 0; got {index}")
+        if isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < count:
+            raise BadSetting(f"there are {count} candidates, numbered from 0; got {index!r:.40}")
+        index = int(index)
         now = self._now
         self._steps.append(_Step(now.points, now.labels, now.box, now.candidates, index))
         return self.mask
@@ -199,9 +202,9 @@ class Session:
 
     def _ask(
         self,
-        points: tuple[tuple[float, float], ...],
+        points: tuple[tuple[float, ...], ...],
         labels: tuple[int, ...],
-        box: tuple[float, float, float, float] | None,
+        box: tuple[float, ...] | None,
     ) -> Masks:
         before = self.mask
         fresh = Prompts.of(points or None, labels or None, box, size=self.image.size)
@@ -219,9 +222,9 @@ class Session:
 
     def _settle(
         self,
-        points: tuple[tuple[float, float], ...],
+        points: tuple[tuple[float, ...], ...],
         labels: tuple[int, ...],
-        box: tuple[float, float, float, float] | None,
+        box: tuple[float, ...] | None,
         options: Masks,
         before: Masks,
     ) -> _Step:
@@ -231,7 +234,7 @@ class Session:
         ranked, best = options[order], int(agreed.max())
         note = ""
         if agreed[0] < best and iou(ranked.rle[:1], before.rle)[0, 0] >= SAME:
-            note = "no new candidate agrees with the clicks as well as the mask before did, so it was kept; undo or choose"
+            note = "no new candidate agrees with the clicks as well as the mask before, so it was kept; undo or choose"
         elif best < len(labels):
             note = f"the answer agrees with {best} of {len(labels)} clicks; another click or a candidate may help"
         return _Step(points, labels, box, ranked, 0, note)
@@ -245,15 +248,21 @@ def _loaded(model: PromptModel | str | None) -> PromptModel:
     return named_model(model) if model is None or isinstance(model, str) else _promptable(model)
 
 
+def _floats(*values: float) -> tuple[float, ...]:
+    """Coordinates as plain floats, or BadPrompt."""
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError, OverflowError):
+        raise BadPrompt(f"coordinates are numbers in pixels, got {values!r:.80}") from None
+
+
 def _cache(cache: EmbeddingCache | str | Path | None) -> EmbeddingCache:
     if cache is None:
         return MEMORY
     return cache if isinstance(cache, EmbeddingCache) else EmbeddingCache(folder=cache)
 
 
-def _agreement(
-    masks: Masks, points: tuple[tuple[float, float], ...], labels: tuple[int, ...]
-) -> NDArray[np.int64]:
+def _agreement(masks: Masks, points: tuple[tuple[float, ...], ...], labels: tuple[int, ...]) -> NDArray[np.int64]:
     """How many clicks each mask agrees with, int64 [N]."""
     height, width = masks.size
     agreed = np.zeros(len(masks), np.int64)

@@ -55,7 +55,7 @@ class Trainer:
         self, model: PromptableModel, photos: Photos, out: Path, settings: TrainSettings, *, worker: int = 0
     ) -> None:
         self.model, self.out, self.settings, self.worker = model, out, settings, worker
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.sampler = Sampler(photos, seed=settings.seed, worker=worker, pasting=settings.pasting)
         self.parameters, parts = groups(model, settings)
         self.optimiser = torch.optim.AdamW(parts, lr=settings.rate, betas=(0.9, 0.98), fused=True)
