@@ -89,7 +89,9 @@ def main() -> None:
     parser.add_argument("--pictures", default=",".join(sam_cases.SIZES), help="comma-separated")
     arguments = parser.parse_args()
     official, ours = pair(arguments.size)
-    print("| model | picture | embedding | logits (largest) | IoU scores | least mask IoU | masks | encode: official / ours |")
+    print(
+        "| model | picture | embedding | logits (largest) | IoU scores | least mask IoU | masks | encode: official / ours |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in arguments.pictures.split(","):
         found, theirs, mine = compare(official, ours, name)

@@ -174,10 +174,10 @@ class MaskDecoder(_Face):
         if len(dense) > 1 and dense.stride(0) == 0:
             # the same for all prompts: said so, the decoder works on it once
             dense = dense[:1]
-        answer: tuple[Tensor, Tensor] = self.inner(
-            image, pe, EncodedPrompts(sparse, dense, prompt_maps), maps, answers=answers
-        )
-        return answer
+        # with gradients all answers are computed, as officially: distributed training wants one for each parameter
+        asked = ALL if torch.is_grad_enabled() else answers
+        logits, scores = self.inner(image, pe, EncodedPrompts(sparse, dense, prompt_maps), maps, answers=asked)
+        return (logits[:, answers], scores[:, answers]) if asked != answers else (logits, scores)
 
 
 class Sam(nn.Module):
