@@ -13,6 +13,8 @@ from anymask.pixels.image import Image
 from anymask.prompts.prompts import Prompts
 
 TOLERANCE = 1e-4
+LARGE = ("point", "box + points", "points + mask")
+"""Of the large picture; each answer of 12 megapixels takes a while."""
 LARGE = ("point", "box", "points + mask")
 
 
