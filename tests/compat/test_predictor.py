@@ -195,7 +195,7 @@ def test_bad_pictures_and_settings_are_typed_errors(members, photo):
 
 
 def test_what_has_no_parts_is_refused():
-    with pytest.raises(BadSetting, match="anymask.load"):
+    with pytest.raises(BadSetting, match=r"anymask\.load"):
         SamPredictor(torch.nn.Linear(1, 1))
 
 

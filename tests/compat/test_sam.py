@@ -113,7 +113,9 @@ def test_a_usual_fine_tuning_loop_lowers_its_loss(sam, multimask):
             multimask_output=multimask,
         )
         assert logits.shape == (1, 3 if multimask else 1, 32, 32) and scores.shape == logits.shape[:2]
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target.expand_as(logits)) + scores.mean() ** 2
+        loss = (
+            torch.nn.functional.binary_cross_entropy_with_logits(logits, target.expand_as(logits)) + scores.mean() ** 2
+        )
         optimizer.zero_grad()
         loss.backward()
         # a parameter without a gradient stops distributed training

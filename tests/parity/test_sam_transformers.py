@@ -13,8 +13,6 @@ from anymask.pixels.image import Image
 from anymask.prompts.prompts import Prompts
 
 TOLERANCE = 1e-4
-LARGE = ("point", "box + points", "points + mask")
-"""Of the large picture; each answer of 12 megapixels takes a while."""
 LARGE = ("point", "box", "points + mask")
 
 
@@ -135,7 +133,7 @@ def test_answers_to_every_kind_of_prompt_are_theirs(pair, scene):
                     multimask_output=multimask,
                 )
                 found.add(case.name, mine, tuple(value[0] for value in other))
-    # their decoder normalises with an epsilon of 1e-6 where the official one has 1e-5: logits differ by 6e-5, and of the
-    # 1,000 pixels of a mask on the tiny picture one may lie that near to the edge
+    # their decoder normalises with an epsilon of 1e-6 where the official one has 1e-5: logits differ by 6e-5, and of
+    # the 1,000 pixels of a mask on the tiny picture one may lie that near to the edge
     least = 0.998 if name == "tiny" else 0.999
     assert found.logits < TOLERANCE and found.scores < TOLERANCE and found.iou >= least, found
