@@ -8,15 +8,14 @@ the peak above the weights, each measured in a process of its own on its first e
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import measure
 import peers
+from anymask.family import sam
 
 
 def frame() -> torch.Tensor:
@@ -29,7 +28,6 @@ def half(encoder: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     return out.float()
 
 
-@torch.no_grad()
 def times(rounds: int) -> dict[str, Any]:
     peer = peers.official()
     ours, x = peers.ours(peer), frame()
@@ -52,34 +50,14 @@ def times(rounds: int) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
-def memory(side: str) -> dict[str, float]:
-    peer = peers.official()
-    model = peer if side == "official" else peers.ours(peer)
-    del peer
+def memory(side: str) -> float:
+    model = peers.official() if side == "official" else sam.vit_b().eval()
     x = frame()
-    return {"mib": measure.peak_mib(lambda: model.image_encoder(x))}
+    return measure.peak_mib(lambda: model.image_encoder(x))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--part", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.part:
-        print(json.dumps(times(options.rounds) if options.part == "times" else memory(options.part)))
-        return
-    same = ["--threads", str(options.threads), "--rounds", str(options.rounds)]
-    found: dict[str, Any] = {
-        malloc: measure.in_process(__file__, *same, "--part", "times", held=malloc == "held")
-        for malloc in ("default", "held")
-    }
-    found["memory"] = {
-        side: measure.in_process(__file__, *same, "--part", side)["mib"] for side in ("official", "ours")
-    }
+    found = measure.versus_official(__file__, __doc__, 3, times, memory)
     rows: list[tuple[Any, ...]] = [("malloc", "precision", "official s", "anymask s", "ratio", "error")]
     for malloc in ("default", "held"):
         part = found[malloc]
@@ -96,8 +74,6 @@ def main() -> None:
         f"(official bfloat16: {found['default']['official error bfloat16']:.2g})"
     )
     print(json.dumps(found["default"]["machine"]))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

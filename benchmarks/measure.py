@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
@@ -78,6 +79,41 @@ def in_process(script: str, *arguments: str, held: bool = False) -> Any:
     if out.returncode:
         sys.exit(f"{script} {' '.join(arguments)} failed:\n{out.stderr[-2000:]}")
     return json.loads(out.stdout.strip().splitlines()[-1])
+
+
+def versus_official(
+    script: str,
+    about: str | None,
+    rounds: int,
+    times: Callable[[int], dict[str, Any]],
+    memory: Callable[[str], float],
+) -> dict[str, Any]:
+    """A whole comparison: times under both allocator settings and peak memory of both sides, each in its own process.
+
+    times(rounds) and memory("official" or "ours") run in those processes. Returns {"default": times, "held": times,
+    "memory": {side: MiB}}; --json writes it to a file.
+    """
+    import torch
+
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.part:
+        with torch.no_grad():
+            print(json.dumps(times(options.rounds) if options.part == "times" else memory(options.part)))
+        sys.exit()
+    same = ["--threads", str(options.threads), "--rounds", str(options.rounds)]
+    found: dict[str, Any] = {}
+    for malloc in ("default", "held"):
+        found[malloc] = in_process(script, *same, "--part", "times", held=malloc == "held")
+    found["memory"] = {side: in_process(script, *same, "--part", side) for side in ("official", "ours")}
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+    return found
 
 
 def table(rows: list[tuple[Any, ...]]) -> None:

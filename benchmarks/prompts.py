@@ -8,10 +8,8 @@ glibc's default allocator and with freed memory held. Memory is the peak of 64 p
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,7 +41,6 @@ def sides(count: int) -> dict[str, Callable[[], Answer]]:
     return {"official": official, "ours": anymask}
 
 
-@torch.no_grad()
 def times(rounds: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for count in (1, 64):
@@ -56,30 +53,12 @@ def times(rounds: int) -> dict[str, Any]:
     return found | {"machine": measure.machine()}
 
 
-@torch.no_grad()
-def memory(side: str) -> dict[str, float]:
-    return {"mib": measure.peak_mib(sides(64)[side])}
+def memory(side: str) -> float:
+    return measure.peak_mib(sides(64)[side])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--part", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.part:
-        print(json.dumps(times(options.rounds) if options.part == "times" else memory(options.part)))
-        return
-    same = ["--threads", str(options.threads), "--rounds", str(options.rounds)]
-    found: dict[str, Any] = {
-        malloc: measure.in_process(__file__, *same, "--part", "times", held=malloc == "held")
-        for malloc in ("default", "held")
-    }
-    found["memory"] = {
-        side: measure.in_process(__file__, *same, "--part", side)["mib"] for side in ("official", "ours")
-    }
+    found = measure.versus_official(__file__, __doc__, 5, times, memory)
     rows: list[tuple[Any, ...]] = [("malloc", "prompts", "official ms", "anymask ms", "ratio", "error / range")]
     for malloc in ("default", "held"):
         for count in ("1", "64"):
@@ -100,8 +79,6 @@ def main() -> None:
         f"anymask {found['memory']['ours']:.0f}"
     )
     print(json.dumps(found["default"]["machine"]))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
