@@ -3,8 +3,8 @@
     python benchmarks/parity_full.py b            # ViT-B, all pictures: some minutes on two cores
     python benchmarks/parity_full.py h --pictures landscape,tiny
 
-The official class saves its weights with noise in every parameter; ours are loaded from that file. Needs the packages of
-tests/peers.txt and, for ViT-H, some 10 GB of memory. Results by date and machine: docs/parity.md.
+The official class saves its weights with noise in every parameter; ours are loaded from that file. Needs the packages
+of tests/peers.txt and, for ViT-H, some 10 GB of memory. Results by date and machine: docs/parity.md.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "parity"))
 
-import sam_cases  # noqa: E402
-import torchvision_shim  # noqa: E402
+import sam_cases
+import torchvision_shim
 
-from anymask.compat.segment_anything import SamPredictor  # noqa: E402
-from anymask.models.load import load  # noqa: E402
-from anymask.pixels.image import Image  # noqa: E402
-from anymask.prompts.prompts import Prompts  # noqa: E402
+from anymask.compat.segment_anything import SamPredictor
+from anymask.models.load import load
+from anymask.pixels.image import Image
+from anymask.prompts.prompts import Prompts
 
 
 def pair(size: str) -> tuple[Any, Any]:
@@ -90,7 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     official, ours = pair(arguments.size)
     print(
-        "| model | picture | embedding | logits (largest) | IoU scores | least mask IoU | masks | encode: official / ours |"
+        "| model | picture | embedding | logits (largest) | IoU scores | mask IoU | masks | encode: official / ours |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in arguments.pictures.split(","):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -171,3 +174,65 @@ def test_bad_calls_are_typed_errors(sam):
     with pytest.raises(BadSetting, match="at most 128"):
         sam.postprocess_masks(torch.zeros(1, 1, 32, 32), (300, 300), (300, 300))
     assert sam([], multimask_output=True) == []
+
+
+class LowRank(torch.nn.Module):
+    """A low-rank adapter around a linear layer, as fine-tuning scripts put it around qkv."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self.linear = linear
+        self.down = torch.nn.Linear(linear.in_features, 2, bias=False)
+        self.up = torch.nn.Linear(2, linear.out_features, bias=False)
+
+    def forward(self, x):
+        return self.linear(x) + self.up(self.down(x))
+
+
+def answer(sam, frames):
+    sparse, dense = sam.prompt_encoder(points=None, boxes=torch.tensor([[3.0, 3, 60, 60]]), masks=None)
+    return sam.mask_decoder(sam.image_encoder(frames), sam.prompt_encoder.get_dense_pe(), sparse, dense, True)[0]
+
+
+@pytest.mark.parametrize("where", ["image_encoder", "mask_decoder"])
+def test_wrapped_layers_count_with_and_without_gradients(sam, where):
+    frames = torch.randn(1, 3, 128, 128)
+    with torch.no_grad():
+        before = answer(sam, frames)
+    if where == "image_encoder":
+        block = sam.image_encoder.blocks[1]
+        block.attn.qkv = LowRank(block.attn.qkv)
+    else:
+        attention = sam.mask_decoder.transformer.layers[0].cross_attn_token_to_image
+        attention.q_proj = LowRank(attention.q_proj)
+    with torch.no_grad():
+        without = answer(sam, frames)
+    assert torch.allclose(without, answer(sam, frames), atol=1e-5)
+    assert (without - before).abs().max() > 1e-4
+    assert any(name.endswith("up.weight") for name in sam.state_dict())
+
+
+def test_blocks_can_be_cut_off_and_listened_to(sam):
+    frames = torch.randn(1, 3, 128, 128)
+    heard = []
+    listening = sam.image_encoder.blocks[0].register_forward_hook(lambda module, inputs, out: heard.append(out))
+    with torch.no_grad():
+        whole = sam.image_encoder(frames)
+        assert len(heard) == 1
+        listening.remove()
+        sam.image_encoder.blocks = sam.image_encoder.blocks[:1]
+        short = sam.image_encoder(frames)
+    assert not torch.allclose(whole, short)
+    assert torch.allclose(short, sam.image_encoder(frames), atol=1e-5)
+
+
+def test_a_deep_copy_is_a_model_of_its_own(sam):
+    twin = copy.deepcopy(sam)
+    with torch.no_grad():
+        next(sam.parameters()).add_(1)
+    assert not torch.equal(next(sam.parameters()), next(twin.parameters()))
+    # the copy's parts are still one with the copy's network
+    assert {id(p) for p in twin.parameters()} == {id(p) for p in twin.network.parameters()}
+    again = pickle.loads(pickle.dumps(twin))
+    assert again.state_dict().keys() == twin.state_dict().keys()
+    assert {id(p) for p in again.parameters()} == {id(p) for p in again.network.parameters()}

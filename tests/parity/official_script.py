@@ -93,7 +93,7 @@ for parameter in sam.image_encoder.parameters():
     parameter.requires_grad = False
 sam.mask_decoder.train()
 optimiser = torch.optim.SGD(sam.mask_decoder.parameters(), lr=1e-3)
-for step in range(2):
+for _ in range(2):
     with torch.no_grad():
         sparse, dense = sam.prompt_encoder(points=None, boxes=in_frame[:1], masks=None)
     low, iou = sam.mask_decoder(

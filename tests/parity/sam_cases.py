@@ -1,4 +1,4 @@
-"""Pictures and prompts that SAM is compared on, and the comparison; for the tests here and benchmarks/parity_full.py."""
+"""Pictures and prompts that SAM is compared on, and the comparison; benchmarks/parity_full.py uses them too."""
 
 from __future__ import annotations
 

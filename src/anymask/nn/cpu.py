@@ -29,6 +29,21 @@ def lean(x: Tensor) -> bool:
     return os.environ.get("ANYMASK_FAST", "auto") != "0"
 
 
+def parts(module: nn.Module) -> tuple[type, ...]:
+    """The types of all parts of a module, in their order: what it is made of."""
+    return tuple(type(part) for part in module.modules())[1:]
+
+
+def untouched(module: nn.Module, built: tuple[type, ...]) -> bool:
+    """Whether a module still consists of what it was `built` of, and nobody listens inside.
+
+    Lean paths read the weights of parts without calling them; a part that was wrapped (a low-rank adapter), cut off
+    or hooked would be passed by, so that the answers without gradients would be those of another network.
+    """
+    inside = list(module.modules())[1:]
+    return parts(module) == built and not any(part._forward_hooks or part._forward_pre_hooks for part in inside)
+
+
 def _onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) -> Tensor:
     out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "none")
     return out

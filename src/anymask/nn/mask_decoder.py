@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anymask.nn import fast_decoder
-from anymask.nn.cpu import lean
+from anymask.nn.cpu import lean, parts, untouched
 from anymask.nn.layers import MLP, LayerNorm2d
 from anymask.nn.prompt_encoder import EncodedPrompts
 from anymask.nn.two_way import TwoWayTransformer
@@ -55,6 +55,7 @@ class MaskDecoder(nn.Module):
         )
         self.output_hypernetworks_mlps = nn.ModuleList(MLP(dim, dim, dim // 8, 3) for _ in range(self.mask_count))
         self.iou_prediction_head = MLP(dim, iou_hidden, self.mask_count, iou_depth, sigmoid=sigmoid_iou)
+        self._built = parts(self)
 
     def forward(
         self,
@@ -71,7 +72,7 @@ class MaskDecoder(nn.Module):
         answers: the ones that are wanted, `ALL`, `SINGLE` or `CANDIDATES`.
         Returns logits [P, M, 4h, 4w] and scores [P, M].
         """
-        if lean(image) and fast_decoder.suits(self, prompts.sparse):
+        if lean(image) and fast_decoder.suits(self, prompts.sparse) and untouched(self, self._built):
             return fast_decoder.decode(self, image, pe, prompts, high_res, answers)
         sparse, dense, prompt_maps = prompts
         count = len(sparse)

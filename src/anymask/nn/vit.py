@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.nn.cpu import lean
+from anymask.nn.cpu import lean, parts, untouched
 from anymask.nn.fast_vit import encode
 from anymask.nn.layers import LayerNorm2d, MLPBlock
 
@@ -124,9 +124,10 @@ class ImageEncoderViT(nn.Module):
             nn.Conv2d(out, out, 3, padding=1, bias=False),
             LayerNorm2d(out),
         )
+        self._built = parts(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        if lean(x):
+        if lean(x) and untouched(self, self._built):
             half = torch.is_autocast_enabled("cpu")
             with torch.autocast("cpu", enabled=False):
                 return encode(self, x, torch.get_autocast_dtype("cpu") if half else torch.float32)
