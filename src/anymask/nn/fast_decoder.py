@@ -66,17 +66,20 @@ def decode(
     if high_res is not None and maps is None and len(high_res[0]) == 1:
         features = _features(high_res, 0)
     wanted = range(decoder.mask_count)[answers]
+    # of the tokens only the score's and the wanted masks' are read in the end
+    needed = torch.tensor([0, *(1 + index for index in wanted)])
     logits = torch.empty(count, len(wanted), 4 * height, 4 * width)
     scores = torch.empty(count, len(wanted))
     for row in range(count):
         tokens = torch.cat([own, sparse[row]])
-        tokens, pixels = _transform(decoder, tokens, cells[row if len(cells) > 1 else 0], places, shared)
+        tokens, pixels = _transform(decoder, tokens, cells[row if len(cells) > 1 else 0], places, shared, needed)
         own_features = features
         if high_res is not None and features is None:
             own_features = _features(high_res, row, maps)
         pixels = _upscale(decoder, pixels, own_features)
-        kernels = torch.cat([decoder.output_hypernetworks_mlps[i](tokens[1 + i][None]) for i in wanted])
-        drawn = (kernels @ pixels.t()).view(len(wanted), height, width, 2, 2, 2, 2)
+        mlps = [decoder.output_hypernetworks_mlps[index] for index in wanted]
+        kernels = torch.cat([mlp(token[None]) for mlp, token in zip(mlps, tokens[1:], strict=True)])
+        drawn = linear(kernels, pixels).view(len(wanted), height, width, 2, 2, 2, 2)
         logits[row] = drawn.permute(0, 1, 3, 5, 2, 4, 6).reshape(len(wanted), 4 * height, 4 * width)
         scores[row] = decoder.iou_prediction_head(tokens[0])[answers]
     return logits, scores
@@ -128,16 +131,21 @@ def _share(decoder: MaskDecoder, cells: Tensor, places: Tensor) -> _Shared:
 
 
 def _transform(
-    decoder: MaskDecoder, tokens: Tensor, cells: Tensor, places: Tensor, shared: _Shared | None
+    decoder: MaskDecoder,
+    tokens: Tensor,
+    cells: Tensor,
+    places: Tensor,
+    shared: _Shared | None,
+    needed: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The two-way transformer for one prompt: tokens [T, C] and cells [N, C], updated."""
+    """The two-way transformer for one prompt: tokens [T, C], of which the `needed` come back, and cells [N, C]."""
     transformer = decoder.transformer
     original = tokens
     for index, block in enumerate(transformer.layers):
         tokens, cells = _block(block, tokens, cells, original, places, shared if index == 0 else None)  # type: ignore[arg-type]
     last, norm = transformer.final_attn_token_to_image, transformer.norm_final_attn
-    tokens = norm(tokens + _tokens_look(last, tokens + original, cells + places, cells))
-    return tokens, cells
+    tokens, original = tokens[needed], original[needed]
+    return norm(tokens + _tokens_look(last, tokens + original, cells + places, cells)), cells
 
 
 def _block(
@@ -173,8 +181,8 @@ def _tokens_look(attn: Attention, tokens: Tensor, placed: Tensor, values: Tensor
     q = _split(attn.q_proj(tokens), heads)
     # the key's bias adds the same to every cell's score, which the softmax removes
     folded = (q * q.shape[-1] ** -0.5 @ _by_head(attn.k_proj, heads)).flatten(0, 1)
-    weights = torch.softmax(folded @ placed.t(), -1)
-    read = (weights @ values).unflatten(0, (heads, -1))
+    weights = torch.softmax(linear(folded, placed), -1)
+    read = linear(weights, values.t()).unflatten(0, (heads, -1))
     out = read @ _by_head(attn.v_proj, heads).transpose(1, 2)
     return attn.out_proj(out.transpose(0, 1).flatten(1) + attn.v_proj.bias)  # type: ignore[no-any-return]
 
