@@ -75,7 +75,7 @@ class Image:
         elif hasattr(source, "detach"):
             rgb = to_rgb(_channels_last(_numpy(source), limit), bgr=image_format == "BGR")
         elif isinstance(source, np.ndarray) or hasattr(source, "__array__"):
-            array = np.asarray(source)
+            array = _array(source)
             if array.ndim >= 2:
                 _check_area((array.shape[0], array.shape[1]), limit)
             rgb = to_rgb(array, bgr=image_format == "BGR")
@@ -181,6 +181,15 @@ def _from_pillow(picture: Pillow.Image, limit: int) -> NDArray[np.uint8]:
         raise
     except Exception as error:  # a lazily opened file fails only now, in any of a decoder's ways
         raise BadImage(f"the PIL image cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def _array(source: Any) -> NDArray[Any]:
+    """A numpy array of an array or of any object that offers to become one."""
+    try:
+        return np.asarray(source)
+    except Exception as error:  # a foreign object's __array__ may raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BadImage(f"the {type(source).__name__} cannot be read as an array: {reason}") from error
 
 
 def _numpy(tensor: Any) -> NDArray[Any]:

@@ -16,6 +16,11 @@ PointsLike = Any
 
 MAX_OBJECTS = 100_000
 MAX_POINTS = 10_000
+MAX_NUMBERS = 20_000_000
+"""Coordinates in one call; ragged points are padded, so that one long row lengthens all."""
+MAX_LOGITS = 1 << 28
+MAX_DRAWN = 1 << 31
+"""Numbers of mask prompts in one call, as logits and as drawn masks: one and two gigabytes."""
 FARTHEST = 1e9
 """Pixels; beyond this, coordinates would lose their places behind the point and at last become infinite in float32."""
 
@@ -140,14 +145,21 @@ def _numbers(value: Any, what: str) -> NDArray[np.float64]:
         raw = np.asarray(value)
         if raw.dtype.kind not in "fiub":
             raise TypeError(f"dtype {raw.dtype}")
-        array = raw.astype(np.float64)
+        array = raw if raw.size > MAX_NUMBERS else raw.astype(np.float64)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise BadPrompt(f"{what} must be numbers in a regular array or nested list: {error}") from None
+    _few(array.size, MAX_NUMBERS, what)
     if not np.isfinite(array).all():
         raise BadPrompt(f"{what} must be finite, got NaN or infinity")
     if array.size and np.abs(array).max() > FARTHEST:
         raise BadPrompt(f"{what} must be pixels, got {array.flat[np.abs(array).argmax()]:g}")
     return array
+
+
+def _few(count: int, limit: int, what: str) -> None:
+    # before anything is copied: a view of a single number can claim any size
+    if count > limit:
+        raise BadPrompt(f"{what} of {count:,} numbers are more than {limit:,}; split the call")
 
 
 def _depth(value: Any) -> int:
@@ -175,6 +187,8 @@ def _points(points: Any, labels: Any) -> tuple[NDArray[np.float32] | None, NDArr
         points, labels = [points], None if labels is None else [labels]
     if labels is not None and (_depth(labels) != 2 or len(labels) != len(points)):
         raise BadPrompt(f"labels must be nested like the points: one for each point of each of {len(points)} objects")
+    if len(points) > MAX_OBJECTS:
+        raise BadPrompt(f"{len(points):,} objects in one call is more than {MAX_OBJECTS:,}; split the call")
     rows = [_numbers(row, "points") for row in points]
     rows = [row.reshape(0, 2) if row.shape == (0,) else row for row in rows]
     if not rows or any(row.ndim != 2 or row.shape[1] != 2 for row in rows):
@@ -183,6 +197,7 @@ def _points(points: Any, labels: Any) -> tuple[NDArray[np.float32] | None, NDArr
     longest = max(len(row) for row in rows)
     if longest == 0 or longest > MAX_POINTS:
         raise BadPrompt(f"an object takes 1 to {MAX_POINTS:,} points, got {longest:,}")
+    _few(2 * len(rows) * longest, MAX_NUMBERS, "points, padded to the longest object's,")
     point_array = np.zeros((len(rows), longest, 2), np.float32)
     label_array = np.full((len(rows), longest), -1, np.int64)
     for index, row in enumerate(rows):
@@ -218,11 +233,9 @@ def _boxes(boxes: Any) -> NDArray[np.float32] | None:
 def _mask(mask: Any, size: HW | None) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
     if mask is None:
         return None, None
-    if hasattr(mask, "detach"):
-        mask = mask.detach().cpu().numpy()
     try:
-        array = np.asarray(mask)
-    except (TypeError, ValueError) as error:
+        array = np.asarray(mask.detach().cpu() if hasattr(mask, "detach") else mask)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise BadPrompt(f"a mask must be a regular array: {error}") from None
     if array.ndim == 2:
         array = array[None]
@@ -230,6 +243,7 @@ def _mask(mask: Any, size: HW | None) -> tuple[NDArray[np.float32] | None, NDArr
         array = array[:, 0]
     if array.ndim != 3 or 0 in array.shape:
         raise BadPrompt(f"a mask must be [H, W] or [P, H, W], got shape {array.shape}")
+    _few(array.size, MAX_LOGITS if array.dtype.kind == "f" else MAX_DRAWN, "a mask prompt")
     if array.dtype.kind in "biu":
         if size is not None and array.shape[1:] != tuple(size):
             raise BadPrompt(f"a drawn mask must have the image's size {tuple(size)}, got {array.shape[1:]}")

@@ -222,8 +222,9 @@ class Sam(nn.Module):
         side = self.image_encoder.img_size
         if x.ndim < 3 or x.shape[-3] != 3 or min(x.shape[-2:]) < 1 or max(x.shape[-2:]) > side:
             raise BadImage(f"preprocess takes pixels [3, h, w] with sides of 1 to {side}, got {tuple(x.shape)}")
+        # a picture in double precision would not fit the network's own
+        x = x.to(self.pixel_mean.dtype)
         if self.network.preprocess.normalise == "min-max":
-            x = x.float()
             low, high = x.amin((-3, -2, -1), keepdim=True), x.amax((-3, -2, -1), keepdim=True)
             x = (x - low) / (high - low).clamp(min=1e-8)
         else:
@@ -253,6 +254,8 @@ class Sam(nn.Module):
         Returns one mapping an image: "masks" bool [B, M, H, W], "iou_predictions" [B, M], "low_res_logits"
             [B, M, h, w].
         """
+        if not isinstance(batched_input, Sequence) or isinstance(batched_input, (str, bytes)):
+            raise BadSetting(f"batched_input is a list of dictionaries, got {type(batched_input).__name__}")
         records = [_record(record) for record in batched_input]
         if not records:
             return []
@@ -289,14 +292,26 @@ def one_of(embeddings: Tensor, index: int) -> Tensor:
     return with_maps(embeddings[rows], None if maps is None else (maps[0][rows], maps[1][rows]))
 
 
+def pixels_checked(image: Any) -> Tensor:
+    """The tensor itself when it holds finite real numbers; raises BadImage."""
+    if not isinstance(image, Tensor):
+        raise BadImage(f"an image must be a torch tensor here, got {type(image).__name__}")
+    if image.is_meta or image.is_complex() or image.layout != torch.strided or image.is_quantized:
+        raise BadImage(f"an image must hold real numbers, got {image.dtype} ({image.layout}, {image.device})")
+    if image.is_floating_point() and not bool(torch.isfinite(image).all()):
+        raise BadImage("the image holds NaN or infinity")
+    return image
+
+
 def _record(record: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(record, Mapping):
         raise BadSetting(f"batched_input holds one dictionary an image, got {type(record).__name__}")
     for key in ("image", "original_size"):
         if key not in record:
             raise BadSetting(f"each image of batched_input needs the key {key!r}, got {sorted(map(str, record))}")
-    if not isinstance(record["image"], Tensor):
-        raise BadImage(f"'image' must be a torch tensor [3, h, w], got {type(record['image']).__name__}")
+    if pixels_checked(record["image"]).ndim != 3:
+        raise BadImage(f"each 'image' must be [3, h, w], got {tuple(record['image'].shape)}")
+    image_size(record["original_size"])
     if ("point_coords" in record) != ("point_labels" in record):
         raise BadPrompt("'point_coords' and 'point_labels' come together")
     return record
@@ -340,7 +355,7 @@ def _checked(
 def _numbers(value: Any, what: str) -> None:
     if not isinstance(value, Tensor):
         raise BadPrompt(f"{what} must be a torch tensor here, got {type(value).__name__}")
-    if value.is_complex() or value.layout != torch.strided or value.is_quantized:
-        raise BadPrompt(f"{what} must hold real numbers, got {value.dtype} ({value.layout})")
+    if value.is_meta or value.is_complex() or value.layout != torch.strided or value.is_quantized:
+        raise BadPrompt(f"{what} must hold real numbers, got {value.dtype} ({value.layout}, {value.device})")
     if value.is_floating_point() and not bool(torch.isfinite(value).all()):
         raise BadPrompt(f"{what} must be finite, got NaN or infinity")

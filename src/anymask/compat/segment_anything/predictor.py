@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from anymask.compat.segment_anything.modeling import Sam
-from anymask.compat.segment_anything.utils.transforms import image_size
+from anymask.compat.segment_anything.modeling import Sam, pixels_checked
+from anymask.compat.segment_anything.utils.transforms import image_size, numbers
 from anymask.errors import BadImage, BadPrompt, BadSetting, NoImage
 from anymask.models.interface import PromptModel
 from anymask.pixels.image import Image
@@ -58,13 +58,9 @@ class SamPredictor:
         original_image_size: (H, W) before resizing. Raises BadImage, BadSetting.
         """
         side = self.model.image_encoder.img_size
-        if not isinstance(transformed_image, Tensor):
-            raise BadImage(f"set_torch_image takes a torch tensor, got {type(transformed_image).__name__}")
-        shape = tuple(transformed_image.shape)
+        shape = tuple(pixels_checked(transformed_image).shape)
         if len(shape) != 4 or shape[1] != 3 or max(shape[2:]) != side or 0 in shape:
             raise BadImage(f"set_torch_image takes [1, 3, h, w] with a long side of {side}, got {shape}")
-        if transformed_image.is_floating_point() and not bool(torch.isfinite(transformed_image).all()):
-            raise BadImage("the image holds NaN or infinity")
         size = image_size(original_image_size)
         self.reset_image()
         self.features = self.model.image_encoder(self.model.preprocess(transformed_image.to(self.device)))
@@ -99,20 +95,20 @@ class SamPredictor:
             if point_labels is None:
                 raise BadPrompt("point_labels must be supplied if point_coords is supplied")
             xy = self._floats(self.transform.apply_coords(point_coords, size))
-            labels = self._floats(_plain(point_labels, "point_labels"))
+            labels = self._floats(numbers(point_labels, "point_labels"))
             if xy.ndim != 2 or labels.shape != xy.shape[:1]:
                 raise BadPrompt(
                     f"point_coords must be [N, 2] and point_labels [N], got {tuple(xy.shape)} and {tuple(labels.shape)}"
                 )
             xy, labels = xy[None], labels[None]
         if box is not None:
-            corners = self._floats(self.transform.apply_boxes(_plain(box, "box"), size))
+            corners = self._floats(self.transform.apply_boxes(numbers(box, "box"), size))
             if len(corners) != 1:
                 raise BadPrompt(
                     f"predict takes one box of 4 numbers, got {len(corners)}; see predict_torch for several"
                 )
         if mask_input is not None:
-            logits = self._floats(_plain(mask_input, "mask_input"))
+            logits = self._floats(numbers(mask_input, "mask_input"))
             if logits.ndim != 3:
                 raise BadPrompt(f"mask_input must be [1, h, w], got {tuple(logits.shape)}")
             logits = logits[None]
@@ -160,17 +156,8 @@ class SamPredictor:
         return self.original_size
 
     def _here(self, value: Any) -> Any:
-        return value.to(self.device) if isinstance(value, Tensor) else value
+        # a tensor without numbers cannot be moved; the prompt encoder refuses it
+        return value.to(self.device) if isinstance(value, Tensor) and not value.is_meta else value
 
     def _floats(self, array: NDArray[Any]) -> Tensor:
         return torch.as_tensor(np.asarray(array, np.float32), device=self.device)
-
-
-def _plain(value: Any, what: str) -> NDArray[np.float64]:
-    try:
-        raw = np.asarray(value)
-        if raw.dtype.kind not in "fiub":
-            raise TypeError(f"dtype {raw.dtype}")
-        return raw.astype(np.float64)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise BadPrompt(f"{what} must be numbers in a regular array: {error}") from None

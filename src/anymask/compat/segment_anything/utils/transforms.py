@@ -14,6 +14,7 @@ from anymask.errors import BadImage, BadPrompt, BadSetting
 from anymask.models.preprocess import Preprocess
 from anymask.pixels.image import Image
 from anymask.pixels.resize import HW, Resize
+from anymask.prompts.prompts import MAX_NUMBERS
 
 
 class ResizeLongestSide:
@@ -40,14 +41,14 @@ class ResizeLongestSide:
 
     def apply_coords(self, coords: NDArray[Any], original_size: tuple[int, ...]) -> NDArray[np.float64]:
         """(x, y) in original pixels [..., 2] to (x, y) in the frame; original_size is (H, W)."""
-        array = _array(coords)
+        array = numbers(coords, "coordinates")
         if array.ndim == 0 or array.shape[-1] != 2:
             raise BadPrompt(f"points must be [..., 2] as (x, y), got {array.shape}")
         return array * self._resize(original_size).scale
 
     def apply_boxes(self, boxes: NDArray[Any], original_size: tuple[int, ...]) -> NDArray[np.float64]:
         """XYXY boxes [B, 4] in original pixels to the frame; original_size is (H, W)."""
-        array = _array(boxes)
+        array = numbers(boxes, "boxes")
         if array.size % 4:
             raise BadPrompt(f"boxes must be [B, 4] XYXY in pixels, got {array.shape}")
         return self.apply_coords(array.reshape(-1, 2, 2), original_size).reshape(-1, 4)
@@ -96,11 +97,16 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _array(value: Any) -> NDArray[np.float64]:
+def numbers(value: Any, what: str) -> NDArray[np.float64]:
+    """A float64 array of what is passed as numbers; raises BadPrompt."""
     try:
-        raw = np.asarray(value)
+        raw = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
         if raw.dtype.kind not in "fiub":
             raise TypeError(f"dtype {raw.dtype}")
-        return raw.astype(np.float64)
+        if raw.size <= MAX_NUMBERS:
+            return raw.astype(np.float64)
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise BadPrompt(f"coordinates must be numbers in a regular array: {error}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise BadPrompt(f"{what} must be numbers in a regular array: {reason}") from None
+    # before anything is copied: a view of a single number can claim any size
+    raise BadPrompt(f"{what} of {raw.size:,} numbers are more than {MAX_NUMBERS:,}; split the call")
