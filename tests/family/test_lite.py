@@ -59,6 +59,15 @@ def test_objects_in_one_call_get_what_they_get_alone(model, picture):
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-4)
 
 
+def test_autocast_by_the_caller_changes_the_answer_little(model, picture):
+    with torch.inference_mode():
+        embedding = model.encode([Image.open(picture)])
+        expected = model.decode(embedding, Prompts.of(boxes=[10, 10, 40, 40])).logits
+        with torch.autocast("cpu", torch.bfloat16):
+            halved = model.decode(embedding, Prompts.of(boxes=[10, 10, 40, 40])).logits.float()
+    assert (halved - expected).norm() < 0.05 * expected.norm()
+
+
 def test_the_padding_is_the_colour_127(model):
     frames, _ = model.preprocess([Image.open(np.full((32, 64, 3), 127, np.uint8))])
     assert not frames.any()

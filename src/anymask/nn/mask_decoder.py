@@ -72,7 +72,9 @@ class MaskDecoder(nn.Module):
         answers: the ones that are wanted, `ALL`, `SINGLE` or `CANDIDATES`.
         Returns logits [P, M, 4h, 4w] and scores [P, M].
         """
-        if lean(image) and fast_decoder.suits(self, prompts.sparse) and untouched(self, self._built):
+        # under autocast the prompts come in halves and the weights in floats; the plain modules sort that out
+        plain = torch.is_autocast_enabled(image.device.type)
+        if not plain and lean(image) and fast_decoder.suits(self, prompts.sparse) and untouched(self, self._built):
             return fast_decoder.decode(self, image, pe, prompts, high_res, answers)
         sparse, dense, prompt_maps = prompts
         count = len(sparse)
