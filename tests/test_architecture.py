@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.metadata
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -40,6 +43,48 @@ def test_importing_the_package_loads_neither_torch_nor_numpy(statement):
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_imports(name):
     importlib.import_module(name)
+
+
+def test_every_module_imports_without_extras():
+    """A None in sys.modules makes the import of that name fail, as if it were not installed."""
+    needs = importlib.metadata.requires("anymask") or []
+    first = re.compile(r"[\w.-]+")
+    core = {first.match(need)[0].replace("-", "_") for need in needs if "extra ==" not in need}
+    extras = {first.match(need)[0].replace("-", "_") for need in needs if "extra ==" in need}
+    absent = sorted((extras - core) | {"skimage", "sklearn", "matplotlib", "torchvision", "timm"})
+    assert "supervision" in absent and "torch" not in absent
+    code = f"""import sys, importlib
+sys.modules.update(dict.fromkeys({absent}))
+for name in {MODULES}: importlib.import_module(name)"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_a_module_offers_is_documented(name):
+    """Every module, and every public class, function and method of it that is not a single line."""
+    tree = ast.parse(Path(importlib.import_module(name).__file__).read_text())
+    assert ast.get_docstring(tree), f"{name} says nothing about itself"
+    silent = []
+    for node in tree.body:
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
+            continue
+        if not ast.get_docstring(node):
+            silent.append(node.name)
+        if isinstance(node, ast.ClassDef):
+            silent += [f"{node.name}.{method.name}" for method in node.body if undocumented(method)]
+    assert not silent, f"{name}: {', '.join(silent)} without a docstring"
+
+
+def undocumented(node: ast.stmt) -> bool:
+    """Whether a method needs a docstring and has none: overrides of torch's own and setters speak elsewhere."""
+    if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+        return False
+    setter = any(ast.unparse(decorator).endswith(".setter") for decorator in node.decorator_list)
+    if setter or node.name in ("forward", "backward", "train"):
+        return False
+    tiny = len(node.body) == 1 and isinstance(node.body[0], (ast.Return, ast.Expr))
+    return not tiny and not ast.get_docstring(node)
 
 
 def test_the_public_names_are_the_fixed_ones():

@@ -97,7 +97,8 @@ def _look(path: Path) -> tuple[int, bytes]:
     except (OSError, ValueError) as error:
         # ValueError: a path with a zero byte in it
         reason = getattr(error, "strerror", None) or error
-        raise BadWeights(f"the weights file {str(path)!r} cannot be opened: {reason}") from None
+        name = str(path) if len(str(path)) <= 200 else "..." + str(path)[-197:]
+        raise BadWeights(f"the weights file {name!r} cannot be opened: {reason}") from None
 
 
 def _reader(path: Path, start: bytes) -> Any:

@@ -45,6 +45,7 @@ class Step:
 
     @property
     def prompt_encoder(self) -> DensePromptEncoder:
+        """The model's prompt encoder, which draws prompts as maps."""
         encoder = self.model.prompt_encoder
         assert isinstance(encoder, DensePromptEncoder)
         return encoder
