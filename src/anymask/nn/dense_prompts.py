@@ -94,7 +94,7 @@ class Place:
         count: int,
         like: Tensor,
     ) -> Place:
-        """From prompts in pixels of the frame, `size` (H, W), for `count` objects; numbers are of the kind of `like`."""
+        """From prompts in pixels of the frame, `size` (H, W), for `count` objects; numbers as `like` has them."""
         side = like.new_tensor([size[1], size[0]])
         if points is None or labels is None:
             points, labels = like.new_zeros(count, 1, 2), torch.full((count, 1), -1, device=like.device)
