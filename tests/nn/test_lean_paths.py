@@ -156,9 +156,18 @@ def test_threads_do_not_share_working_memory():
         torch.testing.assert_close(one, other)
 
 
+@pytest.fixture
+def fresh():
+    """Nothing measured before, and nothing remembered of what the test broke."""
+    cpu._onednn_wins.cache_clear()
+    yield
+    cpu._onednn_wins.cache_clear()
+
+
 @pytest.mark.parametrize("wins", [True, False])
+@pytest.mark.parametrize("rows", [50, 64, 7])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_both_matrix_products_give_the_layer(monkeypatch, wins, dtype):
+def test_all_matrix_products_give_the_layer(monkeypatch, wins, rows, dtype):
     if wins and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this torch has no oneDNN linear operator")
     monkeypatch.setattr(cpu, "_onednn_wins", lambda *_: wins)
@@ -166,18 +175,34 @@ def test_both_matrix_products_give_the_layer(monkeypatch, wins, dtype):
     expected = torch.nn.functional.linear(x.float(), weight.float(), bias.float())
     tolerance = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.1, "rtol": 0.02}
     with torch.no_grad():
-        out = torch.empty(50, 40, dtype=dtype)
-        cpu.linear_into(out, x, weight, bias)
-        torch.testing.assert_close(out.float(), expected, **tolerance)
-        gelu = cpu.linear(x, weight, bias, gelu=True)
-        torch.testing.assert_close(gelu.float(), torch.nn.functional.gelu(expected), **tolerance)
+        for form in (weight, cpu.packed(weight, rows)):
+            out = torch.empty(50, 40, dtype=dtype)
+            cpu.linear_into(out, x, form, bias)
+            torch.testing.assert_close(out.float(), expected, **tolerance)
+            gelu = cpu.linear(x, form, bias, gelu=True)
+            torch.testing.assert_close(gelu.float(), torch.nn.functional.gelu(expected), **tolerance)
 
 
-def test_a_torch_without_the_private_operator_still_works(monkeypatch):
+@pytest.mark.parametrize("missing", ["_onednn_linear", "_onednn_packed"])
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_torch_without_the_private_operators_still_works(monkeypatch, fresh, missing, measured):
     def absent(*_):
         raise AttributeError("no such operator")
 
-    monkeypatch.setattr(cpu, "_onednn_linear", absent)
-    cpu._onednn_wins.cache_clear()
-    assert not cpu._onednn_wins(torch.float32, 1)
-    cpu._onednn_wins.cache_clear()
+    monkeypatch.setattr(cpu, missing, absent)
+    assert not cpu._onednn_wins(torch.float32, 1, measured)
+
+
+def test_an_operator_that_answers_wrongly_is_not_trusted(monkeypatch, fresh):
+    monkeypatch.setattr(
+        cpu, "_onednn_linear", lambda x, weight, bias, gelu: cpu._torch_linear(x, weight, bias, gelu) + 1
+    )
+    monkeypatch.setattr(cpu, "_onednn_packed", lambda weight, rows: weight)
+    monkeypatch.setenv("ANYMASK_FAST", "1")
+    assert not cpu._takes_onednn(torch.float32)
+
+
+def test_an_operator_that_is_no_faster_is_not_taken(monkeypatch, fresh):
+    monkeypatch.setattr(cpu, "fastest", lambda _: [1.0, 1.0])
+    monkeypatch.setenv("ANYMASK_FAST", "auto")
+    assert not cpu._takes_onednn(torch.float32)

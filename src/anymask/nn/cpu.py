@@ -1,7 +1,8 @@
 """When the lean CPU paths are taken, and which matrix product is the fastest on this processor.
 
-Both are decided by a measurement of some milliseconds, once a process, on first use. ANYMASK_FAST=0 turns the lean
-paths off, ANYMASK_FAST=1 takes them unmeasured; anything else means by measurement.
+The product is chosen by a measurement of some milliseconds, once a process, on first use: where oneDNN's private
+operator is missing, wrong or no faster, torch's public one is taken. ANYMASK_FAST=0 turns the lean paths off;
+ANYMASK_FAST=1 takes oneDNN's operator unmeasured wherever it works; anything else means by measurement.
 """
 
 from __future__ import annotations
@@ -54,50 +55,76 @@ def _torch_linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool) ->
     return F.gelu(out) if gelu else out
 
 
-def fastest(call: Callable[[], object], rounds: int = 3) -> float:
-    """Seconds of the fastest of some rounds, after one to warm up."""
-    call()
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - start)
+def _onednn_packed(weight: Tensor, rows: int) -> Tensor:
+    out: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+    return out
+
+
+def fastest(calls: tuple[Callable[[], object], ...], rounds: int = 7) -> list[float]:
+    """Seconds of the fastest of some rounds for each call; they take turns, so that a busy moment favours none."""
+    best = [float("inf")] * len(calls)
+    for _ in range(rounds + 1):
+        for index, call in enumerate(calls):
+            start = time.perf_counter()
+            call()
+            best[index] = min(best[index], time.perf_counter() - start)
     return best
 
 
-@lru_cache(maxsize=4)
-def _onednn_wins(dtype: torch.dtype, threads: int) -> bool:
+@lru_cache(maxsize=8)
+def _onednn_wins(dtype: torch.dtype, threads: int, measured: bool) -> bool:
     """Whether oneDNN's linear layer is there, right, and faster than the one torch would take.
 
-    `F.linear` in float32 goes to MKL, which gives some AMD processors less than half of what oneDNN does. The operator
-    is private, so it is tried before it is trusted. `threads` is part of the question because the answer depends on it.
+    `F.linear` in float32 goes to MKL, which gives some AMD processors less than half of what oneDNN does. The operators
+    are private, so they are tried before they are trusted. `threads` is part of the question because the answer depends
+    on it. measured: whether to compare the speed as well.
     """
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(512, 768, generator=generator).to(dtype)
-    weight = torch.randn(768, 768, generator=generator).to(dtype)
-    bias = torch.randn(768, generator=generator).to(dtype)
-    try:
-        ours = _onednn_linear(x, weight, bias, True)
-    except (AttributeError, RuntimeError, NotImplementedError):
-        return False
+    x, weight, bias = (torch.randn(shape, generator=generator).to(dtype) for shape in ((256, 512), (512, 512), (512,)))
     expected = _torch_linear(x.float(), weight.float(), bias.float(), True)
     tolerance = 1e-3 if dtype == torch.float32 else 0.5
-    if ours.shape != expected.shape or not torch.allclose(ours.float(), expected, atol=tolerance, rtol=1e-2):
+    try:
+        ready = _onednn_packed(weight, len(x))
+        answers = [_onednn_linear(x, form, bias, True) for form in (weight, ready)]
+    except (AttributeError, RuntimeError, NotImplementedError):
         return False
-    ours_time = fastest(lambda: _onednn_linear(x, weight, bias, False))
-    return fastest(lambda: _torch_linear(x, weight, bias, False)) > GAIN * ours_time
+    for answer in answers:
+        if answer.shape != expected.shape or not torch.allclose(answer.float(), expected, atol=tolerance, rtol=1e-2):
+            return False
+    if not measured:
+        return True
+    ours, public = fastest(
+        (lambda: _onednn_linear(x, ready, bias, False), lambda: _torch_linear(x, weight, bias, False))
+    )
+    return public > GAIN * ours
+
+
+def _takes_onednn(dtype: torch.dtype) -> bool:
+    wish = os.environ.get("ANYMASK_FAST", "auto")
+    return wish != "0" and _onednn_wins(dtype, torch.get_num_threads(), wish != "1")
+
+
+def packed(weight: Tensor, rows: int) -> Tensor:
+    """A weight [out, in] in the order that the fastest product for about `rows` rows likes; for `linear` only.
+
+    It pays when several products share it, and is meant to be thrown away after them.
+    """
+    return _onednn_packed(weight, rows) if _takes_onednn(weight.dtype) else weight
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
-    """[N, in] times [out, in] plus bias, optionally through the exact GELU: the fastest product there is."""
-    if os.environ.get("ANYMASK_FAST", "auto") != "0" and _onednn_wins(x.dtype, torch.get_num_threads()):
+    """[N, in] times [out, in] plus bias, optionally through the exact GELU: the fastest product there is.
+
+    weight: as it is, or `packed`.
+    """
+    if weight.is_mkldnn or _takes_onednn(x.dtype):
         return _onednn_linear(x, weight, bias, gelu)
     return _torch_linear(x, weight, bias, gelu)
 
 
 def linear_into(out: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> None:
     """`linear` into an existing buffer [N, out]: fresh memory is several times slower than memory in use."""
-    if _onednn_wins(x.dtype, torch.get_num_threads()):
+    if weight.is_mkldnn or _takes_onednn(x.dtype):
         out.copy_(_onednn_linear(x, weight, bias, False))
     else:
         torch.addmm(bias, x, weight.t(), out=out)

@@ -6,8 +6,8 @@ What differs, all of it exact up to the order of sums:
 - relative positions are read out of one small product per query by strides, instead of spread-out tables;
 - global attention is done for some rows of one head at a time, so that no [heads, 4096, 4096] tensor exists.
 
-In bfloat16 the products are bfloat16, while the residual stream, LayerNorm and softmax stay float32, which halves the
-error of autocast.
+In bfloat16 the products are bfloat16, while the residual stream and LayerNorm stay float32, which halves the error of
+autocast.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymask.nn.cpu import linear, linear_into, parameters_of
+from anymask.nn.cpu import linear, linear_into, packed, parameters_of
 
 if TYPE_CHECKING:
     from anymask.nn.vit import Block, ImageEncoderViT, RelativeAttention
@@ -34,7 +34,6 @@ class _Buffers:
     """The memory that one image's pass through the blocks works in."""
 
     def __init__(self, cells: int, dim: int, dtype: torch.dtype) -> None:
-        self.normed = torch.empty(cells, dim)
         # one row more: the q, k, v of padding
         self.qkv = torch.empty(cells + 1, 3 * dim, dtype=dtype)
         self.attended = torch.empty(cells, dim, dtype=dtype)
@@ -64,6 +63,8 @@ def _block(block: Block, stream: Tensor, grid: tuple[int, int], buffers: _Buffer
     attn, cells = block.attn, len(stream)
     dtype = buffers.qkv.dtype
     weight, bias = parameters_of(attn.qkv, dtype)
+    # packed once for all chunks; nothing is kept beyond the layer, so no copy can go stale or fill memory
+    weight = packed(weight, CHUNK)
     for rows in _chunks(cells):
         normed = F.layer_norm(stream[rows], stream.shape[1:], block.norm1.weight, block.norm1.bias, block.norm1.eps)
         linear_into(buffers.qkv[rows], normed.to(dtype), weight, bias)
@@ -73,13 +74,15 @@ def _block(block: Block, stream: Tensor, grid: tuple[int, int], buffers: _Buffer
     else:
         _global(attn, buffers, grid)
     weight, bias = parameters_of(attn.proj, dtype)
+    weight = packed(weight, CHUNK)
     for rows in _chunks(cells):
-        stream[rows] += linear(buffers.attended[rows], weight, bias)
+        stream[rows].add_(linear(buffers.attended[rows], weight, bias))
     first, first_bias = parameters_of(block.mlp.lin1, dtype)
     second, second_bias = parameters_of(block.mlp.lin2, dtype)
+    first, second = packed(first, CHUNK), packed(second, CHUNK)
     for rows in _chunks(cells):
         normed = F.layer_norm(stream[rows], stream.shape[1:], block.norm2.weight, block.norm2.bias, block.norm2.eps)
-        stream[rows] += linear(linear(normed.to(dtype), first, first_bias, gelu=True), second, second_bias)
+        stream[rows].add_(linear(linear(normed.to(dtype), first, first_bias, gelu=True), second, second_bias))
 
 
 def _chunks(count: int) -> list[slice]:
@@ -123,17 +126,27 @@ def _windows(attn: RelativeAttention, buffers: _Buffers, grid: tuple[int, int], 
     dim = buffers.attended.shape[1]
     across = -(-width // side)
     table = _offsets(attn)
-    gathered = torch.empty(across * side * side, 3 * dim, dtype=buffers.qkv.dtype)
-    mask = torch.empty(across * heads, side, side, side, side)
+    dtype = buffers.qkv.dtype
+    gathered = torch.empty(across * side * side, 3 * dim, dtype=dtype)
+    mask = torch.empty(across * heads, side, side, side, side, dtype=dtype)
     for top in range(0, height, side):
         index = _window_index(top, grid, side)
         torch.index_select(buffers.qkv, 0, index, out=gathered)
-        # float32 from here: for 196 keys the attention itself is cheap, and bfloat16 would gain nothing
-        q, k, v = gathered.float().view(across, side * side, 3, heads, -1).permute(2, 0, 3, 1, 4)
-        _bias((q.reshape(across * heads, side * side, -1) @ table), range(side), side, mask)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.view(across, heads, side * side, side * side))
+        split = gathered.view(across, side * side, 3, heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2)
+        _bias(split[0].float() @ table, range(side), side, mask)
+        out = _attend(*split, mask.view(len(mask), side * side, side * side))
         real = index < cells
-        buffers.attended[index[real]] = out.transpose(1, 2).reshape(-1, dim)[real].to(buffers.attended.dtype)
+        joined = out.unflatten(0, (across, heads)).transpose(1, 2).reshape(-1, dim)
+        buffers.attended[index[real]] = joined[real]
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Plain attention [B, N, C] with a bias [B, N, N] that may be overwritten."""
+    if q.dtype == torch.float32:
+        return F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask[None])[0]
+    # torch's fused attention in bfloat16 is slower than in float32; batched products are not
+    scores = mask.baddbmm_(q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
+    return torch.bmm(torch.softmax(scores, -1), v)
 
 
 def _window_index(top: int, grid: tuple[int, int], side: int) -> Tensor:
@@ -155,18 +168,28 @@ def _global(attn: RelativeAttention, buffers: _Buffers, grid: tuple[int, int]) -
     rows = max(1, QUERIES // width)
     mask = torch.empty(1, rows, width, height, width)
     weights = torch.empty(rows * width, cells)
+    halves = None if dtype == torch.float32 else torch.empty_like(weights, dtype=dtype)
     q_all, k_all, v_all = buffers.qkv[:cells].view(cells, 3, heads, -1).permute(1, 2, 0, 3)
     scale = q_all.shape[-1] ** -0.5
     for head in range(heads):
-        q, k, v = (x[head].contiguous() for x in (q_all, k_all, v_all))
-        v = v.t().contiguous()
+        q = q_all[head].contiguous()
+        places = q.float()
+        keys, values = (
+            packed(k_all[head].contiguous(), rows * width),
+            packed(v_all[head].t().contiguous(), rows * width),
+        )
         out = buffers.attended.view(cells, heads, -1)[:, head]
         for top in range(0, height, rows):
             span = range(top, min(top + rows, height))
             part = slice(span.start * width, span.stop * width)
             count = part.stop - part.start
-            _bias((q[part].float() @ table)[None], span, width, mask[:, : len(span)])
-            scores = mask.view(-1, cells)[:count]
-            scores.add_(linear(q[part], k), alpha=scale)
-            torch.softmax(scores, -1, out=weights[:count])
-            out[part] = linear(weights[:count].to(dtype), v)
+            _bias((places[part] @ table)[None], span, width, mask[:, : len(span)])
+            scores, now = mask.view(-1, cells)[:count], weights[:count]
+            products = linear(q[part], keys)
+            if halves is None:
+                torch.softmax(scores.add_(products, alpha=scale), -1, out=now)
+            else:
+                # a mixed sum would convert into fresh memory
+                torch.softmax(scores.add_(now.copy_(products), alpha=scale), -1, out=now)
+                now = halves[:count].copy_(now)
+            out[part] = linear(now, values)
