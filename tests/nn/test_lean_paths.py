@@ -141,6 +141,21 @@ def test_changed_weights_are_noticed():
     assert not torch.allclose(before, after)
 
 
+def test_positions_of_the_grid_follow_their_matrix_and_the_size():
+    encoder = PromptEncoder(16, (4, 6), (64, 96))
+    matrix = encoder.pe_layer.positional_encoding_gaussian_matrix
+    with torch.inference_mode():
+        first = encoder.dense_pe()
+        assert encoder.dense_pe().data_ptr() == first.data_ptr()
+    assert not first.is_inference()
+    encoder.load_state_dict({key: value + 1 for key, value in encoder.state_dict().items()})
+    torch.testing.assert_close(encoder.dense_pe()[0], encoder.pe_layer._centres((4, 6)))
+    assert not torch.allclose(encoder.dense_pe(), first)
+    assert encoder.pe_layer.grid((3, 5)).shape == (16, 3, 5)
+    assert encoder.double().dense_pe().dtype == torch.float64
+    assert encoder.pe_layer.positional_encoding_gaussian_matrix is not matrix
+
+
 def test_threads_do_not_share_working_memory():
     encoder = noisy(ImageEncoderViT(128, 16, 24, 3, 3, out=8, window=3, global_blocks=(1,)))
     frames = [torch.randn(1, 3, 128, 128) for _ in range(8)]

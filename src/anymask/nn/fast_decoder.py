@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.nn.cpu import linear
+from anymask.nn.cpu import linear, packed
 
 if TYPE_CHECKING:
+    from anymask.nn.layers import LayerNorm2d
     from anymask.nn.mask_decoder import MaskDecoder
     from anymask.nn.prompt_encoder import EncodedPrompts
     from anymask.nn.two_way import Attention, TwoWayBlock
@@ -69,6 +70,9 @@ def decode(
     # of the tokens only the score's and the wanted masks' are read in the end
     needed = torch.tensor([0, *(1 + index for index in wanted)])
     logits = torch.empty(count, len(wanted), 4 * height, 4 * width)
+    # the two pixels of a pair stay together and move as one number of twice the width
+    pairs = logits.view(torch.float64).view(count, len(wanted), height, 2, 2, width, 2)
+    grow = _grown(decoder.output_upscaling[0], len(places)), _grown(decoder.output_upscaling[3], 4 * len(places))
     scores = torch.empty(count, len(wanted))
     for row in range(count):
         tokens = torch.cat([own, sparse[row]])
@@ -76,11 +80,11 @@ def decode(
         own_features = features
         if high_res is not None and features is None:
             own_features = _features(high_res, row, maps)
-        pixels = _upscale(decoder, pixels, own_features)
+        pixels = _upscale(decoder, pixels, own_features, grow)
         mlps = [decoder.output_hypernetworks_mlps[index] for index in wanted]
         kernels = torch.cat([mlp(token[None]) for mlp, token in zip(mlps, tokens[1:], strict=True)])
-        drawn = linear(kernels, pixels).view(len(wanted), height, width, 2, 2, 2, 2)
-        logits[row] = drawn.permute(0, 1, 3, 5, 2, 4, 6).reshape(len(wanted), 4 * height, 4 * width)
+        drawn = linear(kernels, pixels).view(torch.float64).view(len(wanted), height, width, 2, 2, 2)
+        pairs[row] = drawn.permute(0, 1, 3, 5, 2, 4)
         scores[row] = decoder.iou_prediction_head(tokens[0])[answers]
     return logits, scores
 
@@ -201,20 +205,30 @@ def _written(attn: Attention, values: Tensor) -> Tensor:
     return (value @ attn.out_proj.weight.unflatten(1, (attn.heads, -1)).permute(1, 2, 0)).flatten(0, 1)
 
 
-def _upscale(decoder: MaskDecoder, cells: Tensor, features: tuple[Tensor, Tensor] | None) -> Tensor:
+def _upscale(
+    decoder: MaskDecoder,
+    cells: Tensor,
+    features: tuple[Tensor, Tensor] | None,
+    grow: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> Tensor:
     """Cells [N, C] to pixels in blocked order, [16 N, C / 8]."""
-    first, norm, _, second, _ = decoder.output_upscaling
-    up = _grow(cells, first.weight, first.bias)  # type: ignore[arg-type]
+    norm: LayerNorm2d = decoder.output_upscaling[1]  # type: ignore[assignment]
+    channels = len(norm.weight)
+    up = linear(cells, *grow[0]).view(-1, channels)
     if features is not None:
         up += features[1]
-    up = F.gelu(F.layer_norm(up, up.shape[1:], norm.weight, norm.bias, norm.eps))  # type: ignore[arg-type]
+    up = F.gelu(F.layer_norm(up, (channels,), norm.weight, norm.bias, norm.eps))
     if features is None:
-        return _grow(up, second.weight, second.bias, gelu=True)  # type: ignore[arg-type]
-    return F.gelu(_grow(up, second.weight, second.bias).add_(features[0]))  # type: ignore[arg-type]
+        return linear(up, *grow[1], gelu=True).view(-1, channels // 2)
+    return F.gelu(linear(up, *grow[1]).view(-1, channels // 2).add_(features[0]))
 
 
-def _grow(x: Tensor, weight: Tensor, bias: Tensor, gelu: bool = False) -> Tensor:
-    """A transposed convolution of kernel and stride 2 in blocked order, [N, C] to [4 N, C']."""
-    outputs = weight.shape[1]
-    flat = weight.permute(2, 3, 1, 0).reshape(4 * outputs, -1)
-    return linear(x, flat, bias.repeat(4), gelu).view(-1, outputs)
+def _grown(layer: nn.Module, rows: int) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a transposed convolution of kernel and stride 2 as a linear layer for about `rows` cells.
+
+    In blocked order it takes [N, C] to [N, 4 C'], the same memory as [4 N, C'].
+    """
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    bias: Tensor = layer.bias  # type: ignore[assignment]
+    flat = weight.permute(2, 3, 1, 0).reshape(4 * weight.shape[1], -1)
+    return packed(flat, rows), bias.repeat(4)

@@ -132,9 +132,9 @@ def _windows(attn: RelativeAttention, buffers: _Buffers, grid: tuple[int, int], 
     for top in range(0, height, side):
         index = _window_index(top, grid, side)
         torch.index_select(buffers.qkv, 0, index, out=gathered)
-        split = gathered.view(across, side * side, 3, heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2)
-        _bias(split[0].float() @ table, range(side), side, mask)
-        out = _attend(*split, mask.view(len(mask), side * side, side * side))
+        q, k, v = gathered.view(across, side * side, 3, heads, -1).permute(2, 0, 3, 1, 4).flatten(1, 2).unbind()
+        _bias(q.float() @ table, range(side), side, mask)
+        out = _attend(q, k, v, mask.view(len(mask), side * side, side * side))
         real = index < cells
         joined = out.unflatten(0, (across, heads)).transpose(1, 2).reshape(-1, dim)
         buffers.attended[index[real]] = joined[real]

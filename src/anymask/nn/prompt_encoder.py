@@ -39,6 +39,7 @@ class RandomFourierPosition(nn.Module):
         super().__init__()
         # a buffer, not a parameter: it is drawn once and travels with the checkpoint
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, features))
+        self._latest: tuple[Tensor, int, tuple[int, int], Tensor] | None = None
 
     def forward(self, unit: Tensor) -> Tensor:
         """(x, y) in 0..1, [..., 2] -> [..., 2 * features]."""
@@ -47,7 +48,21 @@ class RandomFourierPosition(nn.Module):
         return torch.cat([phase.sin(), phase.cos()], -1)
 
     def grid(self, size: tuple[int, int]) -> Tensor:
-        """The encoding of all cell centres of an (h, w) grid, [2 * features, h, w]."""
+        """The encoding of all cell centres of an (h, w) grid, [2 * features, h, w]; not to be written into.
+
+        The latest one is kept, since every click asks for it and it takes a tenth of an answer's time to make.
+        """
+        matrix = self.positional_encoding_gaussian_matrix
+        if torch.compiler.is_compiling() or matrix.is_inference() or torch.is_autocast_enabled(matrix.device.type):
+            return self._centres(size)
+        latest = self._latest
+        if latest is None or latest[0] is not matrix or latest[1:3] != (matrix._version, size):
+            # made outside of inference mode, for the next caller may want gradients
+            with torch.inference_mode(False), torch.no_grad():
+                latest = self._latest = matrix, matrix._version, size, self._centres(size)
+        return latest[3]
+
+    def _centres(self, size: tuple[int, int]) -> Tensor:
         matrix = self.positional_encoding_gaussian_matrix
         height, width = size
         y = (torch.arange(height, device=matrix.device, dtype=matrix.dtype) + 0.5) / height
