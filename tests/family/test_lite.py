@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
 
 from anymask.family.lite import LiteModel
+from anymask.models import places
 from anymask.models.catalogue import card
 from anymask.nn.dense_prompts import DensePromptEncoder
 from anymask.pixels.image import Image
@@ -29,6 +32,16 @@ def picture() -> np.ndarray:
 def test_it_fits_in_25_megabytes_of_half_precision():
     built = card("anymask-lite").build()
     assert 2 * sum(tensor.numel() for tensor in built.state_dict().values()) < 25e6
+
+
+def test_the_card_tells_the_truth_about_the_file_inside():
+    described = card("anymask-lite")
+    file = places.packaged(described.files[0])
+    assert file is not None
+    content = file.read_bytes()
+    assert hashlib.sha256(content).hexdigest() == described.files[0].sha256
+    assert len(content) == described.files[0].size < 25e6
+    assert sum(p.numel() for p in described.build().parameters()) == described.parameters
 
 
 def test_an_image_becomes_an_embedding_at_stride_8_and_features_at_2_and_4(model, picture):
