@@ -148,3 +148,25 @@ def ask_plainly(predictor: Any, case: Case, logits: torch.Tensor | None, multima
         mask_input=None if not case.mask or logits is None else logits[0].numpy(),
         multimask_output=multimask,
     )
+
+
+def tiny_sam_model(transformers):
+    """transformers' SamModel at the size of our tiny row; `transformers` is the imported package."""
+    config = transformers.SamConfig(
+        vision_config={
+            "hidden_size": 32,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "image_size": 128,
+            "patch_size": 16,
+            "window_size": 3,
+            "global_attn_indexes": [1, 3],
+            "output_channels": 32,
+            "num_pos_feats": 16,
+            "mlp_dim": 128,
+            "initializer_range": 0.02,
+        },
+        prompt_encoder_config={"hidden_size": 32, "image_size": 128},
+        mask_decoder_config={"hidden_size": 32, "mlp_dim": 256, "iou_head_hidden_dim": 32},
+    )
+    return transformers.SamModel(config)

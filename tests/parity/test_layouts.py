@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from sam_cases import tiny_sam_model
 
 from anymask.models.load import load
 
@@ -21,24 +22,7 @@ SAME = {
 
 def test_hugging_face_files_load_as_they_are(tmp_path, peer):
     transformers = peer("transformers")
-    config = transformers.SamConfig(
-        vision_config={
-            "hidden_size": 32,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 2,
-            "image_size": 128,
-            "patch_size": 16,
-            "window_size": 3,
-            "global_attn_indexes": [1, 3],
-            "output_channels": 32,
-            "num_pos_feats": 16,
-            "mlp_dim": 128,
-            "initializer_range": 0.02,
-        },
-        prompt_encoder_config={"hidden_size": 32, "image_size": 128},
-        mask_decoder_config={"hidden_size": 32, "mlp_dim": 256, "iou_head_hidden_dim": 32},
-    )
-    theirs = transformers.SamModel(config)
+    theirs = tiny_sam_model(transformers)
     theirs.save_pretrained(tmp_path)
     ours = load(weights=tmp_path / "model.safetensors")
     assert ours.card.name == "sam-tiny-test"

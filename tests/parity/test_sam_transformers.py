@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sam_cases import SIZES, Differences, cases, picture, randomise
+from sam_cases import SIZES, Differences, cases, picture, randomise, tiny_sam_model
 
 from anymask.compat.segment_anything import SamPredictor
 from anymask.models.load import load
@@ -20,25 +20,7 @@ LARGE = ("point", "box", "points + mask")
 def pair(tmp_path_factory, peer):
     """(SamModel at the size of our tiny row with noise for weights, ours from its file)."""
     transformers = peer("transformers")
-    theirs = transformers.SamModel(
-        transformers.SamConfig(
-            vision_config={
-                "hidden_size": 32,
-                "num_hidden_layers": 4,
-                "num_attention_heads": 2,
-                "image_size": 128,
-                "patch_size": 16,
-                "window_size": 3,
-                "global_attn_indexes": [1, 3],
-                "output_channels": 32,
-                "num_pos_feats": 16,
-                "mlp_dim": 128,
-                "initializer_range": 0.02,
-            },
-            prompt_encoder_config={"hidden_size": 32, "image_size": 128},
-            mask_decoder_config={"hidden_size": 32, "mlp_dim": 256, "iou_head_hidden_dim": 32},
-        )
-    )
+    theirs = tiny_sam_model(transformers)
     randomise(theirs)
     # one matrix under two names: noise was drawn for each
     shared = theirs.shared_image_embedding.positional_embedding
