@@ -55,8 +55,9 @@ class Web:
         handler.send_header("ETag", self.etag)
         handler.end_headers()
         body = body if most is None else body[:most]
-        handler.wfile.write(body)
+        # counted first: the client may have read all of it before write() returns here
         self.sent += len(body)
+        handler.wfile.write(body)
 
 
 def cut(after: int) -> Callable[[BaseHTTPRequestHandler, Web], None]:
