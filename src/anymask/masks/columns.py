@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from anymask.errors import BadSetting
 from anymask.pixels.image import Image
 from anymask.pixels.resize import HW
 
-NAMES = ("scores", "labels", "parents", "ids", "logits", "image")
+NAMES = ("scores", "labels", "parents", "ids", "logits", "image", "details")
 """Every column besides the run lengths themselves; see `Masks`."""
+
+Details = Mapping[str, NDArray[Any]]
+"""Further aligned columns by name, [N, ...] each; `Masks.details`."""
 
 
 def completed(
@@ -25,6 +29,7 @@ def completed(
     ids: Any = None,
     logits: Any = None,
     image: Image | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The columns by name, in the order of NAMES, checked and with defaults filled in. Raises BadSetting."""
     if image is not None and (not isinstance(image, Image) or image.size != size):
@@ -36,6 +41,7 @@ def completed(
         "ids": np.arange(count) if ids is None else _column(ids, "ids", np.int64, count),
         "logits": None if logits is None else _logits(logits, count),
         "image": image,
+        "details": _details(details, count),
     }
 
 
@@ -104,3 +110,37 @@ def _logits(values: Any, count: int) -> NDArray[np.float32]:
     if logits.ndim != 3 or len(logits) != count:
         raise BadSetting(f"logits must be [{count}, h, w], one plane for each mask, got {logits.shape}")
     return logits
+
+
+def _details(details: Mapping[str, Any] | None, count: int) -> Details:
+    if details is None:
+        return MappingProxyType({})
+    if not isinstance(details, Mapping):
+        raise BadSetting(f"details are columns by name, got {type(details).__name__}")
+    found = {}
+    for name, values in details.items():
+        column = np.array(values)
+        if not isinstance(name, str) or column.ndim < 1 or len(column) != count or column.dtype.kind not in "biuf":
+            raise BadSetting(f"the column {name!r:.40} must be numbers [{count}, ...], one row for each mask")
+        found[name] = column
+    return _frozen(found)
+
+
+def _frozen(columns: dict[str, NDArray[Any]]) -> Details:
+    for column in columns.values():
+        column.flags.writeable = False
+    return MappingProxyType(columns)
+
+
+def picked(details: Details, rows: NDArray[np.int64]) -> Details:
+    """Some rows of every column."""
+    return _frozen({name: column[rows] for name, column in details.items()})
+
+
+def stacked(parts: Sequence[Details]) -> Details:
+    """The columns that all parts have, one part after the other; those that do not fit together are left out."""
+    if not parts:
+        return MappingProxyType({})
+    shared = [name for name in parts[0] if all(name in part for part in parts)]
+    fitting = [name for name in shared if len({part[name].shape[1:] for part in parts}) == 1]
+    return _frozen({name: np.concatenate([part[name] for part in parts]) for name in fitting})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from types import EllipsisType
+from collections.abc import Iterator, Mapping, Sequence
+from types import EllipsisType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from anymask.errors import BadSetting
 from anymask.extras import need
 from anymask.masks import rle as coding
-from anymask.masks.columns import NAMES, canvas, completed
+from anymask.masks.columns import NAMES, Details, canvas, completed, picked, stacked
 from anymask.masks.polygons import Polygon, outlines
 from anymask.masks.rle import RLE
 from anymask.pixels.image import Image, ImageLike
@@ -29,13 +29,14 @@ class Masks(Sequence["Masks"]):
     scores: float32 [N], predicted IoU 0..1 (1 when none was given). labels: N names or None.
     parents: int64 [N], row of the enclosing mask, -1 for none. ids: int64 [N], which object a row belongs to: the
     candidates of one ambiguous prompt share an id. logits: float32 [N, h, w] low-resolution answer of the network, fed
-    back as `mask=`, or None. image: the picture, for `overlay` and `cutouts`, or None.
+    back as `mask=`, or None. image: the picture, for `overlay` and `cutouts`, or None. details: further columns by
+    name, [N, ...] each; everything mode gives stability_score [N], point_coords [N, 2] (x, y) and crop_box [N, 4] XYWH.
 
     A row is a Masks of length 1: `masks[0].areas()`, `for mask in masks`. Arrays are read-only; `replace` makes a copy
     with other columns. Raises BadSetting when columns do not fit together.
     """
 
-    __slots__ = ("ids", "image", "labels", "logits", "parents", "rle", "scores", "size")
+    __slots__ = ("details", "ids", "image", "labels", "logits", "parents", "rle", "scores", "size")
 
     size: HW
     rle: tuple[RLE, ...]
@@ -45,6 +46,7 @@ class Masks(Sequence["Masks"]):
     ids: NDArray[np.int64]
     logits: NDArray[np.float32] | None
     image: Image | None
+    details: Details
 
     def __init__(
         self,
@@ -56,24 +58,29 @@ class Masks(Sequence["Masks"]):
         ids: Any = None,
         logits: Any = None,
         image: Image | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         size = canvas(size)
         if isinstance(rle, dict) or not isinstance(rle, Sequence):
             raise BadSetting(f"rle is a list of run-length encoded masks, got {type(rle).__name__}")
-        columns = completed(size, len(rle), scores, labels, parents, ids, logits, image)
+        columns = completed(size, len(rle), scores, labels, parents, ids, logits, image, details)
         self._set(size, tuple(coding.checked(one, size) for one in rle), *columns.values())
 
     def _set(self, *columns: Any) -> None:
         for name, value in zip(_FIELDS, columns, strict=True):
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
+            elif isinstance(value, dict):
+                value = MappingProxyType(value)
             object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Masks never change; use masks.replace({name}=...) for a copy")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, tuple(getattr(self, name) for name in _FIELDS)
+        columns = (getattr(self, name) for name in _FIELDS)
+        # a read-only view of a dict cannot be pickled
+        return _restored, tuple(dict(value) if isinstance(value, MappingProxyType) else value for value in columns)
 
     @classmethod
     def from_dense(cls, dense: Any, **columns: Any) -> Masks:
@@ -121,6 +128,7 @@ class Masks(Sequence["Masks"]):
             np.concatenate([part.ids for part in parts]),
             np.concatenate(logits) if joined else None,
             image,
+            stacked([part.details for part in parts]),
         )
 
     def replace(self, **columns: Any) -> Masks:
@@ -163,6 +171,7 @@ class Masks(Sequence["Masks"]):
             self.ids[chosen],
             None if self.logits is None else self.logits[chosen],
             self.image,
+            picked(self.details, chosen),
         )
 
     def where(self, keep: Any) -> Masks:
