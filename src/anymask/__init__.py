@@ -11,13 +11,14 @@ _WHERE = {
     "load": "anymask.models.load",
     "Session": "anymask.session.session",
     "segment": "anymask.session.segment",
+    "everything": "anymask.session.everything",
     "Prompts": "anymask.prompts.prompts",
     "Masks": "anymask.masks.masks",
     "Image": "anymask.pixels.image",
     "AnymaskError": "anymask.errors",
 }
 
-__all__ = ["AnymaskError", "Image", "Masks", "Prompts", "Session", "__version__", "load", "segment"]
+__all__ = ["AnymaskError", "Image", "Masks", "Prompts", "Session", "__version__", "everything", "load", "segment"]
 
 if TYPE_CHECKING:
     from anymask.errors import AnymaskError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from anymask.models.load import load
     from anymask.pixels.image import Image
     from anymask.prompts.prompts import Prompts
+    from anymask.session.everything import everything
     from anymask.session.segment import segment
     from anymask.session.session import Session
 

@@ -7,6 +7,7 @@
     |- BadWeights (ValueError)          a weights file that does not fit the model
     |- EmbeddingMismatch (ValueError)   an embedding of another model, image or version
     |- NoImage (RuntimeError)           a prediction was asked for before an image was given
+    |- NotEnoughMemory (MemoryError)    the work does not fit into memory, however it is divided
     |- UnknownModel (KeyError)          no model of that name
     |- NotYet (NotImplementedError)     a catalogued model whose code comes in a later release
     |- MissingExtra (ImportError)       an optional library is not installed
@@ -27,6 +28,7 @@ __all__ = [
     "EmbeddingMismatch",
     "MissingExtra",
     "NoImage",
+    "NotEnoughMemory",
     "NotYet",
     "UnknownModel",
 ]
@@ -62,6 +64,10 @@ class EmbeddingMismatch(AnymaskError, ValueError):
 
 class NoImage(AnymaskError, RuntimeError):
     """A predictor was asked for masks before it was given an image."""
+
+
+class NotEnoughMemory(AnymaskError, MemoryError):
+    """The work does not fit into memory, however it is divided."""
 
 
 class UnknownModel(AnymaskError, KeyError):

@@ -47,6 +47,7 @@ class Card:
     trained_on: the training data and its terms, where known. later: what brings the code, while `build` is None.
     instead: name of a model that does the nearest job now, for gated files and for code still to come.
     tells: (key, shape) pairs that a file of this model holds, enough to recognise it while there is no `build`.
+    everything: (option, value) pairs of everything mode where SAM's own thresholds do not suit this model.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Card:
     later: str = ""
     instead: str = ""
     tells: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    everything: tuple[tuple[str, float], ...] = ()
 
     @property
     def available(self) -> bool:
