@@ -140,6 +140,32 @@ def checked(value: Any, size: HW | None = None) -> RLE:
     return {"size": [height, width], "counts": counts}
 
 
+def lengths(rle: RLE) -> NDArray[np.int64]:
+    """The lengths of a mask's runs, int64 [R], background first. Raises BadSetting for damaged counts."""
+    return _runs(rle["counts"])
+
+
+def of_lengths(runs: NDArray[np.int64], size: HW) -> RLE:
+    """A mask from the lengths of its runs, int64 [R], background first; they must add up to the canvas (H, W).
+
+    The inverse of `lengths`, written over arrays: pycocotools takes a Python list of numbers instead.
+    """
+    height, width = size
+    values = np.array(runs, np.int64)
+    if height < 1 or width < 1 or height * width >= 2**32 or (values < 0).any() or values.sum() != height * width:
+        raise BadSetting(f"runs must add up to the {height} x {width} pixels of their canvas")
+    values[3:] -= runs[1:-2]
+    # five bits a character, lowest first, as many as the sign needs: see `_runs`
+    bits = np.where(values < 0, ~values, values)
+    groups = np.ones(len(values), np.int64)
+    for place in range(1, 8):
+        groups += bits >> (5 * place - 1) > 0
+    place = np.arange(groups.sum()) - np.repeat(np.cumsum(groups) - groups, groups)
+    more = place + 1 < np.repeat(groups, groups)
+    codes = (np.repeat(values, groups) >> (5 * place) & 31) + 32 * more + 48
+    return {"size": [height, width], "counts": codes.astype(np.uint8).tobytes()}
+
+
 def _runs(counts: bytes) -> NDArray[np.int64]:
     """int64 [R] run lengths of compressed counts.
 
