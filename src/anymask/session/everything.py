@@ -149,9 +149,15 @@ def _in_crop(
     full: FullSize | None = None
     for start, decoded in batches.decoded(embedding, points, crop.size, settings.pred_iou_thresh):
         if full is None:
-            low = (decoded.logits.shape[-2], decoded.logits.shape[-1])
-            offset = settings.stability_score_offset
-            full = FullSize(decoded.resize, low, canvas=image.size, corner=(crop.x0, crop.y0), offset=offset)
+            planes, *low = decoded.logits.shape[1:]
+            full = FullSize(
+                decoded.resize,
+                (low[0], low[1]),
+                planes=planes,
+                canvas=image.size,
+                corner=(crop.x0, crop.y0),
+                offset=settings.stability_score_offset,
+            )
         for row, sight, score in _good(decoded, full, settings):
             x, y = points[start + row]
             one = Candidate(sight, score, sight.stability, (float(x) + crop.x0, float(y) + crop.y0), crop)

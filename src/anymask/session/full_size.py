@@ -3,10 +3,9 @@
 The official code blows every mask up to the image's size and then looks at all of its pixels. Here a mask is looked at
 only where it can be: the two interpolations along one axis are one matrix of three or four taps a row, so that the part
 of the image under the mask is a product of three small matrices. That sums in another order than torch does, hence
-differs in the last bits; so each pixel nearer to a threshold than rounding can carry it is computed again in float64,
-and where even that leaves a doubt the answer is upscaled by torch itself. Signs, and with them counts, boxes and run
-lengths, are therefore torch's own. The taps' weights are read off torch's operator, since it rounds them from absolute
-positions and by an arithmetic that depends on how it was compiled.
+differs in the last bits. So each pixel nearer to a threshold than rounding can carry it is computed again in float64;
+where that leaves a doubt, by torch's own arithmetic; and where that is not known, the whole answer is upscaled by
+torch. Signs, and with them counts, boxes and run lengths, are therefore torch's own.
 """
 
 from __future__ import annotations
@@ -17,16 +16,17 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from anymask.pixels.resize import HW, Resize
+from anymask.session.torch_bits import Bits, taps
 
 ROUNDING = 2e-6
 """How far two float32 evaluations may lie apart, relative to the largest logit that takes part: both interpolations in
 torch and the three products here round about twelve times by 6e-8 at most."""
 
 TORCH_ROUNDING = 7e-7
-"""The same between torch and exact arithmetic: eight roundings in the sums, two in the weights."""
+"""The same between torch and exact arithmetic, relative to the mean size of the logits that take part: eight roundings
+in the sums, two in the weights."""
 
 BLOCK = 64
 """Columns of the image computed in one product: wide enough for its speed, narrow enough that few taps are zero."""
@@ -59,7 +59,8 @@ class Sight:
 class FullSize:
     """Looks at low-resolution logits [h, w] as if they were upscaled to a canvas.
 
-    resize: the map of the image (or crop) that was encoded. low: (h, w) of the logits. canvas: (H, W) of the image that
+    resize: the map of the image (or crop) that was encoded. low: (h, w) of the logits. planes: answers of a prompt, which torch upscales
+    together. canvas: (H, W) of the image that
     masks lie on, and corner: (x, y) of the crop on it; left out, the image itself.
     threshold: logits above it are foreground. offset: for `Sight.above` and `Sight.below`.
     Working buffers are kept and reused: fresh memory costs more than the arithmetic.
@@ -70,6 +71,7 @@ class FullSize:
         resize: Resize,
         low: HW,
         *,
+        planes: int = 3,
         canvas: HW | None = None,
         corner: tuple[int, int] = (0, 0),
         threshold: float = 0.0,
@@ -79,6 +81,8 @@ class FullSize:
         self.threshold = threshold
         self.levels = (threshold - offset, threshold, threshold + offset)
         self._y, self._x = (_axis(low[i], resize.padded[i], resize.resized[i], resize.original[i]) for i in (0, 1))
+        self._resize, self._low, self._planes = resize, low, planes
+        self._torch: Bits | None = None
         height = resize.original[0]
         self._values = torch.empty(max(STRIP, height))
         # one place before the first column, one after each: runs then end within their column
@@ -135,21 +139,29 @@ class FullSize:
         flat = values.reshape(-1)
         near = np.flatnonzero(np.abs(flat - np.float32(level)) <= 1.01 * doubt + 1e-7 * abs(level))
         x, y = np.divmod(near, values.shape[1])
-        exact, reach = self._exactly(logits, y + y0, x + x0)
+        y, x = y + y0, x + x0
+        exact, reach = self._exactly(logits, y, x)
         distance = exact - level
-        if (np.abs(distance) <= TORCH_ROUNDING * reach).any():
-            return False
+        unsure = np.abs(distance) <= TORCH_ROUNDING * reach
+        if unsure.any():
+            if self._torch is None:
+                self._torch = Bits(self._resize, self._low, self._planes)
+            bits = self._torch.at(logits, y[unsure], x[unsure])
+            if bits is None:
+                return False
+            distance[unsure] = bits > np.float32(level)
         flat[near] = level + np.where(distance > 0, 4, -4) * max(doubt, 1e-6)
         return True
 
     def _exactly(
         self, logits: NDArray[np.float32], y: NDArray[np.int64], x: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Single pixels in float64 [K], and the largest logit that takes part in each [K]."""
+        """Single pixels in float64 [K], and the mean size of the logits that take part in each [K]."""
         rows, columns = self._y.places[y], self._x.places[x]
         parts = logits[rows[:, :, None], columns[:, None, :]].astype(np.float64)
-        found = np.einsum("ka,kab,kb->k", self._y.shares[y], parts, self._x.shares[x])
-        return found, np.abs(parts).max((1, 2))
+        down, across = self._y.shares[y], self._x.shares[x]
+        found = np.einsum("ka,kab,kb->k", down, parts, across)
+        return found, np.einsum("ka,kab,kb->k", down, np.abs(parts), across)
 
 
 class _Seen:
@@ -220,26 +232,13 @@ class _Axis:
 
 @lru_cache(maxsize=16)
 def _axis(low: int, padded: int, resized: int, original: int) -> _Axis:
-    a0, a1, a = _taps(low, padded)
-    b0, b1, b = _taps(resized, original)
-    places = np.stack([a0[b0], a1[b0], a0[b1], a1[b1]], 1)
-    shares = np.stack([(1 - a[b0]) * (1 - b), a[b0] * (1 - b), (1 - a[b1]) * b, a[b1] * b], 1)
+    once, twice = taps(low, padded), taps(resized, original)
+    places = np.stack([half for end in (twice.first, twice.second) for half in (once.first[end], once.second[end])], 1)
+    ends = ((twice.first, twice.left), (twice.second, twice.right))
+    shares = np.stack(
+        [half[end].astype(np.float64) * outer for end, outer in ends for half in (once.left, once.right)], 1
+    )
     weights = np.zeros((original, low))
     np.add.at(weights, (np.arange(original)[:, None], places), shares)
     dense = torch.from_numpy(weights.astype(np.float32))
-    return _Axis(dense, dense.t().contiguous(), a0[b0], a1[b1], places, shares)
-
-
-def _taps(count: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """How torch brings `count` values to `wanted`: for each the two places it looks at and the share of the second."""
-    scale = np.float32(count) / np.float32(wanted)
-    half = np.float32(0.5)
-    place = np.maximum(scale * (np.arange(wanted, dtype=np.float32) + half) - half, np.float32(0))
-    first = np.minimum(place.astype(np.int64), count - 1)
-    second = np.minimum(first + 1, count - 1)
-    # zeros and ones in turn come out as the weight of the one. As wide as pictures are: torch has other code for
-    # small ones
-    probe = (torch.arange(count) % 2).float()[:, None].expand(1, 3, count, 64).contiguous()
-    weight = F.interpolate(probe, (wanted, 128), mode="bilinear", align_corners=False)[0, 0, :, 0].double().numpy()
-    share = np.where(first % 2 == 0, weight, 1 - weight)
-    return first, second, np.where(first == second, 0.0, share)
+    return _Axis(dense, dense.t().contiguous(), places[:, 0], places[:, 3], places, shares)
