@@ -160,9 +160,9 @@ def of_lengths(runs: NDArray[np.int64], size: HW) -> RLE:
     groups = np.ones(len(values), np.int64)
     for place in range(1, 8):
         groups += bits >> (5 * place - 1) > 0
-    place = np.arange(groups.sum()) - np.repeat(np.cumsum(groups) - groups, groups)
-    more = place + 1 < np.repeat(groups, groups)
-    codes = (np.repeat(values, groups) >> (5 * place) & 31) + 32 * more + 48
+    group = np.arange(groups.sum()) - np.repeat(np.cumsum(groups) - groups, groups)
+    more = group + 1 < np.repeat(groups, groups)
+    codes = (np.repeat(values, groups) >> (5 * group) & 31) + 32 * more + 48
     return {"size": [height, width], "counts": codes.astype(np.uint8).tobytes()}
 
 

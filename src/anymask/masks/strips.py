@@ -79,9 +79,7 @@ class Strips:
     def rle(self, size: HW) -> RLE:
         """The mask on a canvas (H, W) px. Raises BadSetting when it does not lie on it."""
         height, width = size
-        if len(self.x) and (
-            self.x[0] < 0 or self.x[-1] >= width or self.top.min() < 0 or self.bottom.max() > height
-        ):
+        if len(self.x) and (self.x[0] < 0 or self.x[-1] >= width or self.top.min() < 0 or self.bottom.max() > height):
             raise BadSetting(f"the mask at {self.box()} lies outside of its canvas of {width} x {height} px")
         starts, ends = self.x * height + self.top, self.x * height + self.bottom
         # down one column and on at the top of the next is one run

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,42 +41,73 @@ def to_rgb(array: NDArray[Any], *, bgr: bool = False) -> NDArray[np.uint8]:
 
 
 def to_uint8(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """The same array in 0..255.
+    """The same array in 0..255, by the rule that `Stretch.of` finds in it. Raises BadImage."""
+    return Stretch.of(array)(array)
 
-    uint8: as it is. bool: 0 and 255.
-    float: 0..1 becomes 0..255 (values up to OVERSHOOT outside are clipped).
-    float or int32/int64 with whole numbers in 0..255: 8-bit values that lost their type, taken as they are.
-    everything else, which includes all uint16 and int16: stretched from the lowest to the highest value of the whole
-    picture, all channels alike, because microscopes and scanners rarely use the full range of their file's type.
-    Raises BadImage for NaN, infinity, complex numbers and objects.
+
+@dataclass(frozen=True)
+class Stretch:
+    """How the numbers of a picture become 0..255; decided once, so that all parts of a large picture agree.
+
+    rule: "same" takes 8-bit values as they are, "range" stretches low..high. low, high: in the picture's own numbers.
     """
-    kind = array.dtype.kind
-    if array.dtype == np.uint8:
-        return np.asarray(array, np.uint8)
-    if kind == "b":
-        return np.asarray(np.where(array, 255, 0), np.uint8)
-    if kind not in "iuf":
-        raise BadImage(f"an image array must hold real numbers, got {array.dtype}")
-    if kind == "f" and not np.isfinite(array).all():
-        raise BadImage("the image holds NaN or infinity; replace them first, for instance with np.nan_to_num")
-    low, high = array.min(), array.max()
-    if kind == "f" and low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
-        return _rounded(np.clip(array, 0, 1) * array.dtype.type(255))
-    wide = kind == "f" or array.dtype.itemsize > 2
-    if wide and low >= 0 and high <= 255 and (kind != "f" or bool((array == np.rint(array)).all())):
-        return array.astype(np.uint8)
-    # float64: the difference of two int64 or float32 extremes overflows its own type
-    base, span = float(low), float(high) - float(low)
-    if not np.isfinite(span):
-        raise BadImage(f"the image's values range from {low:g} to {high:g}, too far apart to show; scale them first")
-    if span == 0:
-        return np.zeros(array.shape, np.uint8)
-    out = np.empty(array.shape, np.uint8)
-    for row in range(0, len(array), 256):
-        # in bands: a whole picture in float64 is eight times its 8-bit size
-        band = array[row : row + 256].astype(np.float64)
-        out[row : row + 256] = _rounded((band - base) / span * 255)
-    return out
+
+    rule: Literal["same", "range"]
+    low: float = 0.0
+    high: float = 255.0
+
+    @classmethod
+    def of(cls, array: NDArray[Any]) -> Stretch:
+        """The rule for an array of any shape, or for a sample of it.
+
+        uint8: as it is. bool: 0 and 255.
+        float: 0..1 becomes 0..255 (values up to OVERSHOOT outside are clipped).
+        float or int32/int64 with whole numbers in 0..255: 8-bit values that lost their type, taken as they are.
+        everything else, which includes all uint16 and int16: stretched from the lowest to the highest value of the
+        whole picture, all channels alike, because microscopes and scanners rarely use the full range of their type.
+        Raises BadImage for NaN, infinity, complex numbers and objects.
+        """
+        kind = array.dtype.kind
+        if array.dtype == np.uint8:
+            return cls("same")
+        if kind == "b":
+            return cls("range", 0, 1)
+        if kind not in "iuf":
+            raise BadImage(f"an image array must hold real numbers, got {array.dtype}")
+        if kind == "f" and not np.isfinite(array).all():
+            raise BadImage("the image holds NaN or infinity; replace them first, for instance with np.nan_to_num")
+        low, high = array.min(), array.max()
+        if kind == "f" and low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+            return cls("range", 0, 1)
+        wide = kind == "f" or array.dtype.itemsize > 2
+        if wide and low >= 0 and high <= 255 and (kind != "f" or bool((array == np.rint(array)).all())):
+            return cls("same")
+        if not np.isfinite(float(high) - float(low)):
+            raise BadImage(
+                f"the image's values range from {low:g} to {high:g}, too far apart to show; scale them first"
+            )
+        return cls("range", float(low), float(high))
+
+    def __call__(self, array: NDArray[Any]) -> NDArray[np.uint8]:
+        """uint8 of the same shape; what lies outside of the rule's range is clipped."""
+        if array.dtype == np.uint8:
+            return np.asarray(array, np.uint8)
+        if array.dtype.kind == "b":
+            return np.asarray(np.where(array, 255, 0), np.uint8)
+        if self.rule == "same":
+            # copies of the whole only where a part of a larger picture holds what the sample did not
+            return (array if array.min() >= 0 and array.max() <= 255 else np.clip(array, 0, 255)).astype(np.uint8)
+        if array.dtype.kind == "f" and (self.low, self.high) == (0, 1):
+            return _rounded(np.clip(array, 0, 1) * array.dtype.type(255))
+        if self.low == self.high:
+            return np.zeros(array.shape, np.uint8)
+        out = np.empty(array.shape, np.uint8)
+        for row in range(0, len(array), 256):
+            # in bands: a whole picture in float64 is eight times its 8-bit size. And float64, since the difference of
+            # two int64 or float32 extremes overflows its own type
+            band = array[row : row + 256].astype(np.float64)
+            out[row : row + 256] = _rounded((band - self.low) / (self.high - self.low) * 255)
+        return out
 
 
 def _rounded(levels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -254,8 +254,8 @@ class _Parts:
 
     @classmethod
     def of(cls, dense: NDArray[np.uint8]) -> _Parts:
-        count, places = cv2.connectedComponents(dense, connectivity=8, ltype=cv2.CV_32S)
-        places = np.asarray(places, np.int32)
+        count, numbers = cv2.connectedComponents(dense, connectivity=8, ltype=cv2.CV_32S)
+        places = np.asarray(numbers, np.int32)
         leaving = np.zeros(count, np.bool_)
         for border in (places[0], places[-1], places[:, 0], places[:, -1]):
             leaving[border] = True
