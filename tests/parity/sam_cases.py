@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,31 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
             else:
                 tensor.copy_(0.2 * noise)
     return model.eval()
+
+
+def official_tiny(room: ModuleType) -> nn.Module:
+    """The official classes (`segment_anything.modeling`) at the size of our tiny row."""
+    torch.manual_seed(0)
+    return room.Sam(
+        room.ImageEncoderViT(
+            img_size=128,
+            embed_dim=32,
+            depth=4,
+            num_heads=2,
+            out_chans=32,
+            qkv_bias=True,
+            norm_layer=lambda dim: torch.nn.LayerNorm(dim, eps=1e-6),
+            use_rel_pos=True,
+            window_size=3,
+            global_attn_indexes=(1, 3),
+        ),
+        room.PromptEncoder(32, (8, 8), (128, 128), 16),
+        room.MaskDecoder(
+            transformer_dim=32,
+            transformer=room.TwoWayTransformer(depth=2, embedding_dim=32, num_heads=8, mlp_dim=256),
+            iou_head_hidden_dim=32,
+        ),
+    )
 
 
 @dataclass(frozen=True)

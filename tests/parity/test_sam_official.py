@@ -26,29 +26,7 @@ LARGE = ("point", "box", "points + mask")
 @pytest.fixture(scope="module")
 def official_file(tmp_path_factory, peer):
     """The official classes at the size of our tiny row, and the file that they save."""
-    room = peer("segment_anything.modeling")
-    torch.manual_seed(0)
-    official = room.Sam(
-        room.ImageEncoderViT(
-            img_size=128,
-            embed_dim=32,
-            depth=4,
-            num_heads=2,
-            out_chans=32,
-            qkv_bias=True,
-            norm_layer=lambda dim: torch.nn.LayerNorm(dim, eps=1e-6),
-            use_rel_pos=True,
-            window_size=3,
-            global_attn_indexes=(1, 3),
-        ),
-        room.PromptEncoder(32, (8, 8), (128, 128), 16),
-        room.MaskDecoder(
-            transformer_dim=32,
-            transformer=room.TwoWayTransformer(depth=2, embedding_dim=32, num_heads=8, mlp_dim=256),
-            iou_head_hidden_dim=32,
-        ),
-    )
-    randomise(official)
+    official = randomise(sam_cases.official_tiny(peer("segment_anything.modeling")))
     path = tmp_path_factory.mktemp("official") / "tiny.pth"
     torch.save(official.state_dict(), path)
     return official, path

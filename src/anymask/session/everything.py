@@ -86,13 +86,20 @@ def everything(
     return masks.replace(parents=parents(masks))
 
 
-def find(model: PromptModel, image: Image, settings: EverythingSettings, tell: Tell | None = None) -> list[Candidate]:
-    """The candidates that stay, in the official order; see `everything`."""
+def find(
+    model: PromptModel,
+    image: Image,
+    settings: EverythingSettings,
+    tell: Tell | None = None,
+    *,
+    threshold: float = 0.0,
+) -> list[Candidate]:
+    """The candidates that stay, in the official order; see `everything`. threshold: logits above it are foreground."""
     parts = crops(image.size, settings.crop_n_layers, settings.crop_overlap_ratio)
     batches = Batches(model, settings.points_per_batch, sum(len(settings.grid(part.layer)) for part in parts), tell)
     found: list[Candidate] = []
     for part in parts:
-        found += _in_crop(model, image, part, settings, batches)
+        found += _in_crop(model, image, part, settings, batches, threshold)
     if len(parts) > 1:
         # smaller crops first: they saw the object larger
         sizes = np.array([one.crop.size[0] * one.crop.size[1] for one in found], np.float32)
@@ -137,7 +144,7 @@ def coded(edges: NDArray[np.int64], size: HW) -> RLE:
 
 
 def _in_crop(
-    model: PromptModel, image: Image, crop: Crop, settings: EverythingSettings, batches: Batches
+    model: PromptModel, image: Image, crop: Crop, settings: EverythingSettings, batches: Batches, threshold: float
 ) -> list[Candidate]:
     """The candidates of one crop, duplicates suppressed, best predicted IoU first."""
     whole = crop.size == image.size
@@ -156,6 +163,7 @@ def _in_crop(
                 planes=planes,
                 canvas=image.size,
                 corner=(crop.x0, crop.y0),
+                threshold=threshold,
                 offset=settings.stability_score_offset,
             )
         for row, sight, score in _good(decoded, full, settings):

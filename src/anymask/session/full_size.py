@@ -59,9 +59,9 @@ class Sight:
 class FullSize:
     """Looks at low-resolution logits [h, w] as if they were upscaled to a canvas.
 
-    resize: the map of the image (or crop) that was encoded. low: (h, w) of the logits. planes: answers of a prompt, which torch upscales
-    together. canvas: (H, W) of the image that
-    masks lie on, and corner: (x, y) of the crop on it; left out, the image itself.
+    resize: the map of the image (or crop) that was encoded. low: (h, w) of the logits. planes: answers of a prompt,
+    which torch upscales together. canvas: (H, W) of the image that masks lie on, corner: (x, y) of the crop on it; left
+    out, the image itself.
     threshold: logits above it are foreground. offset: for `Sight.above` and `Sight.below`.
     Working buffers are kept and reused: fresh memory costs more than the arithmetic.
     """

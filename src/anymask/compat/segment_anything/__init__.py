@@ -1,10 +1,9 @@
 """The names of the segment-anything package: a script for it runs by changing the import line.
 
-    from anymask.compat.segment_anything import SamPredictor, sam_model_registry
-
-Everything mode (SamAutomaticMaskGenerator) comes with a later release.
+from anymask.compat.segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 """
 
+from anymask.compat.segment_anything.automatic_mask_generator import SamAutomaticMaskGenerator
 from anymask.compat.segment_anything.build_sam import (
     build_sam,
     build_sam_vit_b,
@@ -16,6 +15,7 @@ from anymask.compat.segment_anything.build_sam import (
 from anymask.compat.segment_anything.predictor import SamPredictor
 
 __all__ = [
+    "SamAutomaticMaskGenerator",
     "SamPredictor",
     "build_sam",
     "build_sam_vit_b",
