@@ -137,6 +137,11 @@ def chosen(bands: Sequence[int] | None, count: int, name: str) -> list[int]:
     return list(bands)
 
 
+def georeferenced(source: str | os.PathLike[str]) -> bool:
+    """Whether a file is there and is a TIFF that says where it lies on the earth; needs no extra."""
+    return _kind(source) == "geo"
+
+
 def _kind(source: str | os.PathLike[str]) -> str:
     """ "geo", "tiff" or "image", by the file's first bytes; errors are left to who opens it."""
     try:

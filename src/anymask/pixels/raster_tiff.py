@@ -49,15 +49,13 @@ class PlainTiff(Raster):
         if not self._file.series:
             raise BadImage(f"{self.source} holds no image")
         full = self._file.series[0].levels[0]
-        sides = dict(zip(full.axes, full.shape, strict=True))
-        axes = "".join(axis for axis in full.axes if axis in "YXS" or sides[axis] > 1)
-        axes = axes.replace("I", "C").replace("Q", "C")
-        if axes not in LAYOUTS or ("C" in axes and sides.get("C", sides.get("I", sides.get("Q", 0))) > 16):
-            shape = " x ".join(f"{axis} {side}" for axis, side in sides.items())
-            raise BadImage(
-                f"{self.source} holds more than one picture ({shape}); save the plane you want as its own file"
-            )
-        self.size = (int(sides["Y"]), int(sides["X"]))
+        # I and Q are axes that the file gives no name
+        sides = [("C" if axis in "IQ" else axis, int(side)) for axis, side in zip(full.axes, full.shape, strict=True)]
+        axes = "".join(axis for axis, side in sides if axis in "YXS" or side > 1)
+        if axes not in LAYOUTS or max((side for axis, side in sides if axis == "C"), default=0) > 16:
+            shape = " x ".join(f"{axis} {side}" for axis, side in sides)
+            raise BadImage(f"{self.source} holds several pictures ({shape}); save the plane you want as its own file")
+        self.size = (dict(sides)["Y"], dict(sides)["X"])
         self._key = full.keyframe
         self._pages = list(full.pages) if axes == "CYX" else [full.pages[0]]
         self._planar = axes == "SYX"

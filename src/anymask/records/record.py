@@ -11,7 +11,9 @@ from typing import Any
 from anymask.errors import BadSetting
 from anymask.masks.masks import Masks
 from anymask.masks.rle import encode_one
+from anymask.pixels.georeference import Georeference
 from anymask.pixels.image import Image
+from anymask.pixels.raster import Raster
 from anymask.pixels.resize import HW
 from anymask.prompts.prompts import Prompts
 
@@ -29,15 +31,22 @@ class ImageRef:
     """Which image: path as the user named it (None for one from memory), (H, W), SHA-256 of size and pixels.
 
     The digest is `Image.digest`: a copy saved in another format without loss is recognised as the same picture.
+    geo: where the image lies on the earth, for the formats that can say so.
     """
 
     path: str | None
     size: HW
     sha256: str = ""
+    geo: Georeference | None = None
 
     @classmethod
     def of(cls, image: Image) -> ImageRef:
         return cls(image.source, image.size, image.digest)
+
+    @classmethod
+    def of_raster(cls, raster: Raster) -> ImageRef:
+        """An image read by windows; it has no digest, which would cost reading all of it."""
+        return cls(raster.source, raster.size, geo=raster.geo)
 
 
 @dataclass(frozen=True)
