@@ -144,9 +144,6 @@ class Place:
 
 def _each_pixel(layer: nn.Module, x: Tensor) -> Tensor:
     """A 1x1 convolution [P, C, h, w] -> [P, C', h, w] as a matrix product: many times faster for few channels."""
-    if torch.compiler.is_compiling():
-        # torch's compiler (2.13 to 2.15) writes a bfloat16 bias gradient of this sum twice, which C++ refuses
-        return cast(Tensor, layer(x))
     weight, bias = cast(Tensor, layer.weight), cast(Tensor, layer.bias)
     return torch.unflatten(torch.matmul(weight.flatten(1), x.flatten(2)), 2, x.shape[2:]) + bias[:, None, None]
 

@@ -10,6 +10,7 @@ loss does not mind. With `torch.compile` a step takes about a quarter of the tim
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -156,11 +157,9 @@ def decode_blocked(
     )
 
     first, norm, _, second, _ = decoder.output_upscaling
-    drawn = _each_pixel(middle_maps, encoder.draw_middle)
-    up = _grow(cells, first) + (grouped(drawn) + spread(middle)).flatten(0, 2)
+    up = _grow(cells, first, middle_maps, encoder.draw_middle, spread(middle), grouped)
     up = F.gelu(_channel_norm(up, norm)).to(dtype)
-    drawn = _each_pixel(fine_maps, encoder.draw_fine)
-    up = _grow(up, second) + (grouped(drawn) + spread(fine)).flatten(0, 2)
+    up = _grow(up, second, fine_maps, encoder.draw_fine, spread(fine), grouped)
     pixels = F.gelu(up.float()).to(dtype)
 
     answers = [_mlp(tokens[:, 1 + i], mlp) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
@@ -205,9 +204,16 @@ def _mlp(x: Tensor, module: nn.Module) -> Tensor:
     return x
 
 
-def _grow(x: Tensor, layer: nn.Module) -> Tensor:
-    """A transposed convolution with kernel and stride 2 in blocked order: [P, N, C] -> [P, 4N, C']."""
-    conv = cast(nn.ConvTranspose2d, layer)
+def _grow(
+    x: Tensor, layer: nn.Module, maps: Tensor, draw: nn.Module, features: Tensor, grouped: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """A transposed convolution with kernel and stride 2 in blocked order, [P, N, C] -> [P, 4N, C'], plus what the
+    prompts' maps [P, 4N, 4] draw and the images' features."""
+    conv, drawing = cast(nn.ConvTranspose2d, layer), cast(nn.Conv2d, draw)
     flat = conv.weight.permute(0, 2, 3, 1).flatten(1).to(x.dtype)
-    outputs = conv.weight.shape[1]
-    return torch.unflatten(x @ flat, -1, (4, outputs)).flatten(1, 2) + cast(Tensor, conv.bias).to(x.dtype)
+    # one sum of both biases: their gradients are equal, and torch's compiler (2.13 to 2.15) writes C++ that declares
+    # a variable twice when it finds two equal ones in bfloat16
+    bias = (cast(Tensor, conv.bias) + cast(Tensor, drawing.bias)).to(x.dtype)
+    grown = torch.unflatten(x @ flat, -1, (4, conv.weight.shape[1])).flatten(1, 2) + bias
+    drawn = F.linear(maps, drawing.weight.to(x.dtype)[:, :, 0, 0])
+    return grown + (grouped(drawn) + features).flatten(0, 2)
