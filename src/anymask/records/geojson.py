@@ -29,7 +29,7 @@ DEGREES = "longitude and latitude, WGS 84"
 DIGITS = 9
 """Decimals of degrees: a tenth of a millimetre."""
 
-STRAIGHT = 256
+STRAIGHT = 128
 """Pixels after which an edge gets another corner: straight lines on a map are curves in longitude and latitude."""
 
 
