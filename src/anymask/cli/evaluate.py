@@ -1,14 +1,17 @@
-"""`anymask evaluate`: the box and click protocol on folders of photos with true masks."""
+"""`anymask evaluate`: the published protocols on folders of photos with true masks."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-PROTOCOLS = Literal["clicks"]
-Precision = Literal["float32", "bfloat16"]
+if TYPE_CHECKING:
+    from anymask.evaluate.proposals import ProposalReport
+    from anymask.models.interface import PromptModel
+
+PROTOCOLS = ("clicks", "proposals")
 
 
 def evaluate(
@@ -16,12 +19,20 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="Name of a model; the model inside if left out.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights file; the model's own if left out.")] = None,
     protocol: Annotated[
-        str, typer.Option(help="Only 'clicks' so far: boxes, and one to five simulated clicks.")
+        str,
+        typer.Option(help="clicks: boxes, and one to five simulated clicks. proposals: recall of everything mode."),
     ] = "clicks",
-    cap: Annotated[int | None, typer.Option(help="Masks a set at most, evenly spread; all if left out.")] = None,
+    cap: Annotated[
+        int | None,
+        typer.Option(help="Masks a set at most (clicks), photos a set (proposals), evenly spread; all if left out."),
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Name of a set; repeat for several.")] = None,
-    baselines: Annotated[bool, typer.Option(help="Measure GrabCut and the inscribed ellipse as well.")] = False,
+    baselines: Annotated[
+        bool, typer.Option(help="Measure what needs no network as well: GrabCut and ellipse, or merged regions.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="float32, or bfloat16 for encoder and decoder.")] = "bfloat16",
+    preset: Annotated[str, typer.Option(help="Of everything mode, for proposals.")] = "proposals",
+    points_per_side: Annotated[int | None, typer.Option(help="Of everything mode; the preset's if left out.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file for the figures.")] = None,
 ) -> None:
     """Measure a model on photos with true masks: a table a set, and the mean over the sets.
@@ -33,18 +44,23 @@ def evaluate(
     import torch
 
     from anymask.errors import BadSetting
-    from anymask.evaluate.clicks import evaluate as measure
     from anymask.models.interface import PromptModel
     from anymask.models.load import load
 
-    if protocol != "clicks":
-        raise BadSetting(f"the protocols are: clicks; got {protocol!r}")
+    if protocol not in PROTOCOLS:
+        raise BadSetting(f"the protocols are: {', '.join(PROTOCOLS)}; got {protocol!r}")
     if precision not in ("float32", "bfloat16"):
         raise BadSetting(f"precision is float32 or bfloat16, got {precision!r}")
     half = precision == "bfloat16"
     loaded = load(model, weights=weights)
     if not isinstance(loaded, PromptModel):
         raise BadSetting(f"{loaded.card.name} answers no points and boxes")
+    if protocol == "proposals":
+        options = {} if points_per_side is None else {"points_per_side": points_per_side}
+        _proposals(loaded, data, cap, only or [], baselines, half, preset, options, out)
+        return
+    from anymask.evaluate.clicks import evaluate as measure
+
     device = str(getattr(loaded, "device", "cpu")).split(":")[0]
     autocast = torch.autocast(device, torch.bfloat16) if half else contextlib.nullcontext()
     from rich.progress import Progress
@@ -62,6 +78,75 @@ def evaluate(
     _print(report)
     if out is not None:
         report.write(out)
+
+
+def _proposals(
+    model: PromptModel,
+    data: Path,
+    cap: int | None,
+    only: list[str],
+    baselines: bool,
+    half: bool,
+    preset: str,
+    options: dict[str, Any],
+    out: Path | None,
+) -> None:
+    """The proposal protocol: everything mode, and merged regions where baselines are wanted; OUT and OUT.regions."""
+    import torch
+    from rich.progress import Progress
+
+    from anymask.evaluate.proposals import evaluate as measure
+    from anymask.evaluate.proposals import everything_of
+    from anymask.session.settings import EverythingSettings
+
+    use = getattr(model, "use", None)
+    if half and use is not None:
+        use(torch.bfloat16)
+    settings = EverythingSettings.of(preset, model.card, **options).described() | {"bfloat16": half}
+    ways = [(everything_of(model, preset, **options), model.card.name, model.weights, settings)]
+    if baselines:
+        from anymask.evaluate.regions import regions
+
+        ways.append((regions, "merged regions", "", {}))
+    with Progress(transient=True) as bar:
+        for number, (propose, name, weights, chosen) in enumerate(ways):
+            task = bar.add_task(name, total=None)
+
+            def tell(done: int, total: int, task: Any = task) -> None:
+                bar.update(task, completed=done, total=total)
+
+            report = measure(
+                propose, data, images=cap, only=only, model=name, weights=weights, settings=chosen, tell=tell
+            )
+            _print_proposals(report)
+            if out is not None:
+                report.write(out if number == 0 else out.with_name(f"{out.stem}.regions{out.suffix}"))
+
+
+def _print_proposals(report: ProposalReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from anymask.evaluate.proposals import MEASURES
+
+    table = Table(title=f"{report.model}: average recall of masks by set")
+    table.add_column("set", no_wrap=True, min_width=max(map(len, report.sets)))
+    for title in MEASURES:
+        table.add_column(title, justify="right")
+
+    def shown(row: dict[str, float]) -> list[str]:
+        return ["" if row[name] != row[name] else f"{row[name]:.3f}" for name in MEASURES]
+
+    for name, row in report.sets.items():
+        table.add_row(name, *shown(row))
+    table.add_section()
+    table.add_row(f"mean of {len(report.sets)} sets", *shown(report.mean))
+    console = Console(width=max(130, Console().width))
+    console.print(table)
+    console.print(
+        f"{report.masks} true masks in {report.images} photos, {report.proposals:.0f} proposals a photo, "
+        f"{report.seconds / max(report.images, 1):.1f} s a photo"
+    )
 
 
 def _print(report: object) -> None:

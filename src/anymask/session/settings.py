@@ -26,12 +26,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "max_area_share": 0.95,
     },
     "lvis": {"points_per_side": 64, "box_nms_thresh": 0.9, "max_masks": 1000},
+    "proposals": {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 0.9, "max_masks": 1000},
 }
 """Options that differ from the defaults.
 
 default: the official generator's, with the thresholds that the model's card sets.
 sa1b: how the masks of SA-1B were made (Segment Anything, appendix B).
 lvis: object proposals for LVIS (appendix D.3): a denser grid, a looser suppression, the best 1,000.
+proposals: the same on the usual grid and without filters, for models whose scores are not SAM's.
 """
 
 

@@ -1,0 +1,107 @@
+"""The proposal protocol, checked against arithmetic."""
+
+import json
+
+import numpy as np
+import pytest
+
+from anymask.errors import BadSetting
+from anymask.evaluate.proposals import MEASURES, average_recall, evaluate, everything_of
+from anymask.masks.rle import encode_one
+
+
+def rectangle(x0, y0, x1, y1, size=(200, 300)):
+    mask = np.zeros(size, bool)
+    mask[y0:y1, x0:x1] = True
+    return encode_one(mask)
+
+
+def as_text(rle):
+    return {"size": rle["size"], "counts": rle["counts"].decode()}
+
+
+def test_recall_averages_over_thresholds_and_sizes_are_cocos():
+    true = [as_text(rectangle(0, 0, 100, 100)), as_text(rectangle(150, 50, 170, 70))]
+    # the first is met at IoU 0.8, that is at 7 of the 10 thresholds; the second exactly
+    found = [rectangle(0, 0, 100, 80), rectangle(150, 50, 170, 70), rectangle(200, 100, 290, 190)]
+    scores = np.array([0.5, 0.9, 0.8], np.float32)
+    recall = average_recall([true], [(found, scores)])
+    assert recall["AR@1000"] == pytest.approx((0.7 + 1.0) / 2)
+    assert recall["AR@1000 large"] == pytest.approx(0.7)
+    assert recall["AR@1000 small"] == pytest.approx(1.0)
+    assert np.isnan(recall["AR@1000 medium"])
+
+
+def test_only_the_best_ranked_count():
+    true = [as_text(rectangle(0, 0, 50, 50))]
+    rest = [rectangle(60 + 10 * place, 100, 68 + 10 * place, 150) for place in range(12)]
+    found = [*rest, rectangle(0, 0, 50, 50)]
+    scores = np.linspace(1, 0.1, 13).astype(np.float32)
+    recall = average_recall([true], [(found, scores)])
+    assert (recall["AR@10"], recall["AR@100"]) == (0.0, 1.0)
+
+
+def test_no_proposals_at_all_is_a_recall_of_0():
+    recall = average_recall([[as_text(rectangle(0, 0, 50, 50))]], [([], np.zeros(0, np.float32))])
+    assert recall["AR@1000"] == 0
+    assert recall["AR@1000 medium"] == 0
+    assert np.isnan(recall["AR@1000 large"])
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two sets of made-up photos with one true mask each."""
+    from PIL import Image
+
+    for name, count in (("ones", 3), ("twos", 1)):
+        (tmp_path / name / "images").mkdir(parents=True)
+        coco = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "thing"}]}
+        for number in range(count):
+            pixels = np.full((60, 80, 3), 40, np.uint8)
+            pixels[10:40, 20:60] = [220, 160, 40]
+            Image.fromarray(pixels).save(tmp_path / name / "images" / f"{number}.png")
+            coco["images"].append({"id": number, "file_name": f"{number}.png", "height": 60, "width": 80})
+            mask = as_text(rectangle(20, 10, 60, 40, (60, 80)))
+            coco["annotations"].append(
+                {"id": number + 1, "image_id": number, "category_id": 1, "segmentation": mask, "iscrowd": 0}
+            )
+        (tmp_path / name / "annotations.json").write_text(json.dumps(coco))
+    return tmp_path
+
+
+def test_sets_count_the_same_and_the_report_is_plain_json(photos, tmp_path):
+    right = rectangle(20, 10, 60, 40, (60, 80))
+    seen = []
+
+    def propose(pixels):
+        seen.append(pixels.shape)
+        return ([right] if len(seen) <= 2 else []), np.ones(1 if len(seen) <= 2 else 0, np.float32)
+
+    report = evaluate(propose, photos, model="a method")
+    assert seen == [(60, 80, 3)] * 4
+    assert report.sets["ones"]["AR@10"] == pytest.approx(2 / 3)
+    assert report.sets["twos"]["AR@10"] == 0
+    assert report.mean["AR@10"] == pytest.approx(1 / 3)
+    assert (report.images, report.masks, report.proposals) == (4, 4, 0.5)
+    report.write(tmp_path / "out.json")
+    text = json.loads((tmp_path / "out.json").read_text())
+    assert set(text["mean"]) == set(MEASURES)
+    assert text["sets"]["ones"]["AR@1000 large"] is None
+
+
+def test_everything_mode_of_the_model_inside_finds_the_made_up_thing(photos):
+    import anymask
+
+    propose = everything_of(
+        anymask.load(), points_per_side=4, pred_iou_thresh=0.3, stability_score_thresh=0.3, box_nms_thresh=0.9
+    )
+    report = evaluate(propose, photos, images=1)
+    assert report.images == 2
+    assert report.mean["AR@100"] > 0.5
+
+
+def test_wrong_wishes_are_named(photos):
+    with pytest.raises(BadSetting, match="no set cats"):
+        evaluate(lambda pixels: ([], np.zeros(0)), photos, only=["cats"])
+    with pytest.raises(BadSetting, match="at least 1"):
+        evaluate(lambda pixels: ([], np.zeros(0)), photos, images=0)
