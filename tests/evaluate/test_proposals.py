@@ -57,8 +57,9 @@ def photos(tmp_path):
         (tmp_path / name / "images").mkdir(parents=True)
         coco = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "thing"}]}
         for number in range(count):
-            pixels = np.full((60, 80, 3), 40, np.uint8)
-            pixels[10:40, 20:60] = [220, 160, 40]
+            # some texture, or the network sees nothing that it was trained on
+            pixels = np.random.default_rng(number).integers(40, 90, (60, 80, 3)).astype(np.uint8)
+            pixels[10:40, 20:60] = [200, 160, 60]
             Image.fromarray(pixels).save(tmp_path / name / "images" / f"{number}.png")
             coco["images"].append({"id": number, "file_name": f"{number}.png", "height": 60, "width": 80})
             mask = as_text(rectangle(20, 10, 60, 40, (60, 80)))
