@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,11 @@ from numpy.typing import NDArray
 from anymask.errors import BadSetting
 from anymask.masks.masks import Masks
 from anymask.masks.strips import Strips
-from anymask.masks.tree import parents
 from anymask.models.interface import PromptModel
-from anymask.pixels.image import ImageLike
+from anymask.pixels.image import Image, ImageLike
 from anymask.pixels.raster import InMemory, Raster
 from anymask.pixels.window import Window, tiles
-from anymask.session.everything import everything
+from anymask.session.everything import as_masks, find
 from anymask.session.seams import Object, Seams
 from anymask.session.session import _loaded
 from anymask.session.settings import EverythingSettings
@@ -55,9 +55,14 @@ def everything_tiled(
     """
     loaded = _loaded(model)
     settings = EverythingSettings.of(preset, loaded.card, **options)
-    rest = {**options, "max_masks": None, "max_area_share": None}
+    in_tile = replace(settings, max_masks=None, max_area_share=None)
+
+    def look(pixels: NDArray[np.uint8]) -> Masks:
+        part = Image.open(pixels)
+        return as_masks(find(loaded, part, in_tile), part)
+
     with Raster.open(source, bands=bands) as raster:
-        found = look_tiled(raster, lambda part: everything(part, loaded, preset, **rest), tile, overlap, tell)
+        found = look_tiled(raster, look, tile, overlap, tell)
         image = raster.image if isinstance(raster, InMemory) else None
     height, width = found.size
     if settings.max_area_share is not None:
@@ -66,8 +71,12 @@ def everything_tiled(
         stability = found.details.get("stability_score", found.scores)
         best = np.argsort(-(found.scores + stability), kind="stable")[: settings.max_masks]
         found = found[np.sort(best)]
-    found = found.replace(ids=np.arange(len(found)), parents=parents(found))
-    return found if image is None else found.replace(image=image)
+    found = found.replace(ids=np.arange(len(found)), image=image)
+    try:
+        from anymask.masks.tree import parents
+    except ModuleNotFoundError:  # until it lands
+        return found
+    return found.replace(parents=parents(found))
 
 
 def look_tiled(
