@@ -8,16 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anymask.extras import need
-from anymask.masks.strips import Strips
 from anymask.records import atomic
 from anymask.records.geo import place
+from anymask.records.labelmap import BLOCK, DEEP, bands
 from anymask.records.record import Record
-
-BLOCK = 512
-"""Side of the file's tiles in px, and how many rows are painted at once."""
 
 
 def as_bytes(record: Record) -> bytes:
@@ -29,7 +25,7 @@ def as_bytes(record: Record) -> bytes:
     rasterio = need("rasterio", extra="geo", to="write a GeoTIFF")
     geo = place(record)
     height, width = record.image.size
-    kind = "uint16" if len(record.masks) < 1 << 16 else "uint32"
+    kind = "uint16" if len(record.masks) < DEEP else "uint32"
     options = {
         "driver": "GTiff",
         "height": height,
@@ -51,26 +47,9 @@ def as_bytes(record: Record) -> bytes:
         with rasterio.io.MemoryFile() as memory:
             with memory.open(**options) as file:
                 file.update_tags(anymask="label map: 0 is no mask, 1 the first")
-                for top, labels in bands(record, np.dtype(kind)):
+                for top, labels in bands(record.masks, np.dtype(kind)):
                     file.write(labels, 1, window=((top, top + len(labels)), (0, width)))
             return bytes(memory.read())
-
-
-def bands(record: Record, kind: np.dtype[np.unsignedinteger]) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:
-    """(first row, labels [up to BLOCK, W]) from top to bottom."""
-    height, width = record.image.size
-    strips = [Strips.of(rle) for rle in record.masks.rle]
-    boxes = np.array([one.box() for one in strips], np.int64).reshape(-1, 4)
-    # the largest first, so that what lies on it is painted later
-    order = np.argsort(-record.masks.areas(), kind="stable")
-    for top in range(0, height, BLOCK):
-        bottom = min(top + BLOCK, height)
-        labels = np.zeros((bottom - top, width), kind)
-        for row in order[(boxes[order, 1] < bottom) & (boxes[order, 3] > top)].tolist():
-            x0, y0, x1, y1 = boxes[row].tolist()
-            y0, y1 = max(y0, top), min(y1, bottom)
-            labels[y0 - top : y1 - top, x0:x1][strips[row].dense(x0, y0, x1, y1)] = row + 1
-        yield top, labels
 
 
 def write(record: Record, path: str | os.PathLike[str]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -34,6 +35,20 @@ def as_text(record: Record, *, simplify: float = 0.0) -> str:
 def write(record: Record, path: str | os.PathLike[str], *, simplify: float = 0.0) -> Path:
     """Writes the document, whole or not at all."""
     return atomic.write(path, as_text(record, simplify=simplify))
+
+
+class Svg:
+    """The format of folder runs: TITLE.svg for each image."""
+
+    name = "svg"
+
+    def files(self, record: Record, title: str) -> dict[str, bytes]:
+        """The files of one image, by relative path."""
+        return {f"{title}.svg": as_text(record).encode("utf-8")}
+
+    def finish(self, titles: Iterable[str], read: Callable[[str], bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """Nothing: the data set has no files of its own."""
+        return iter(())
 
 
 def _path(mask: Masks, row: int, simplify: float) -> str:
