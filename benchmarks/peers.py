@@ -36,11 +36,12 @@ def _stand_in() -> None:
             setattr(sys.modules[name], function, absent)
 
 
-def official(kind: str = "vit_b", seed: int = 0) -> Any:
-    """The official SAM, noise in the tables that it starts at zero."""
+def official(kind: str = "vit_b", seed: int = 0, *, shim: bool = True) -> Any:
+    """The official SAM, noise in the tables that it starts at zero. shim: do without torchvision."""
     if importlib.util.find_spec("segment_anything") is None:
         sys.exit("the peer is missing: pip install --no-deps segment-anything")
-    _stand_in()
+    if shim:
+        _stand_in()
     from segment_anything import sam_model_registry
 
     torch.manual_seed(seed)

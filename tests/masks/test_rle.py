@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from pycocotools import mask as coco
 
 from anymask.errors import BadSetting
-from anymask.masks.rle import area, boxes, checked, decode, encode, iou, merge
+from anymask.masks.rle import area, boxes, checked, decode, edges, encode, iou, merge
 
 masks = hnp.arrays(bool, st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12)))
 
@@ -125,3 +125,19 @@ def test_any_counts_decode_safely_or_are_refused(height, width, counts):
         return
     assert decode([rle]).shape == (1, height, width)
     assert 0 <= area([rle])[0] <= height * width
+
+
+def test_more_masks_than_a_byte_counts_have_areas_and_boxes():
+    dense = np.zeros((600, 4, 5), bool)
+    dense[np.arange(600), 0, np.arange(600) % 5] = True
+    rles = encode(dense)
+    assert area(rles).tolist() == [1] * 600
+    assert boxes(rles)[:, 0].tolist() == (np.arange(600) % 5).tolist()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_edges_are_where_the_runs_of_the_coco_code_begin_and_end(seed):
+    random = np.random.default_rng(seed)
+    mask = random.random((random.integers(1, 40), random.integers(1, 40))) < (0.1, 0.5, 0.9, 0, 1, 0.99)[seed]
+    flat = np.concatenate([[False], mask.T.reshape(-1), [False]])
+    assert edges(mask).tolist() == np.flatnonzero(flat[1:] != flat[:-1]).tolist()

@@ -131,7 +131,7 @@ def differences(records: Sequence[Any], found: Sequence[Candidate], size: tuple[
     for row, (record, one) in enumerate(zip(records, found, strict=False)):
         x0, y0, x1, y1 = one.box
         mine = {
-            "segmentation": {"size": list(size), "counts": runs(one.sight.edges, size)},
+            "segmentation": {"size": list(size), "counts": runs(one.sight.edges, size).tolist()},
             "area": one.sight.area,
             "bbox": [x0, y0, x1 - x0, y1 - y0],
             "predicted_iou": float(one.score),

@@ -42,6 +42,32 @@ def encode_one(mask: NDArray[np.bool_]) -> RLE:
     return {"size": [height, width], "counts": bytes(found["counts"])}
 
 
+def edges(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Where the runs of one mask, bool [H, W], begin and end (exclusive), counting pixels down the columns: int64 [2R].
+
+    Only the part inside the mask's box is looked at.
+    """
+    height = mask.shape[0]
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if len(rows) == 0:
+        return np.zeros(0, np.int64)
+    top, left = int(rows[0]), int(columns[0])
+    part = np.ascontiguousarray(mask[top : rows[-1] + 1, left : columns[-1] + 1]).view(np.uint8)
+    high, wide = part.shape
+    # an empty place before the first column and after each, so that every run ends within its column
+    flags = np.zeros(1 + wide * (high + 1), np.uint8)
+    flags[1:].reshape(wide, high + 1)[:, :high] = cv2.transpose(part).reshape(wide, high)
+    x, y = np.divmod(np.flatnonzero(flags[1:] != flags[:-1]), high + 1)
+    found = (x + left) * height + (y + top)
+    # a run that reaches the bottom goes on at the top of the next column
+    joined = found[1:-1:2] == found[2::2]
+    if joined.any():
+        keep = np.ones(len(found), np.bool_)
+        keep[1:-1:2] = keep[2::2] = ~joined
+        found = found[keep]
+    return found
+
+
 def decode(rles: Sequence[RLE]) -> NDArray[np.bool_]:
     """bool [N, H, W] from N masks of one size; at least one."""
     if not rles:
@@ -64,7 +90,9 @@ def decode_one(rle: RLE) -> NDArray[np.bool_]:
 
 def area(rles: Sequence[RLE]) -> NDArray[np.int64]:
     """Foreground pixels of each mask, int64 [N]."""
-    return np.asarray(coco.area(list(rles)), np.int64).reshape(-1) if rles else np.zeros(0, np.int64)
+    # pycocotools stores their number in a byte that it never reads, and NumPy 2 objects to more than 255
+    parts = [coco.area(list(rles[start : start + 255])) for start in range(0, len(rles), 255)]
+    return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, np.int64)
 
 
 def boxes(rles: Sequence[RLE]) -> NDArray[np.float32]:

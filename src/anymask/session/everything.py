@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from anymask.masks.boxes import nms
 from anymask.masks.clean import without_small
 from anymask.masks.masks import Masks
-from anymask.masks.rle import RLE, checked
+from anymask.masks.rle import RLE, of_lengths
+from anymask.masks.rle import edges as edges_of
 from anymask.models.interface import Decoded, PromptModel
 from anymask.pixels.image import Image, ImageLike
 from anymask.pixels.resize import HW
@@ -130,17 +131,17 @@ def as_masks(found: list[Candidate], image: Image) -> Masks:
     )
 
 
-def runs(edges: NDArray[np.int64], size: HW) -> list[int]:
+def runs(edges: NDArray[np.int64], size: HW) -> NDArray[np.int64]:
     """Uncompressed COCO counts of a mask whose runs begin and end at `edges`."""
     total = size[0] * size[1]
-    counts: list[int] = np.diff(edges, prepend=0, append=total).tolist()
+    counts = np.diff(edges, prepend=0, append=total)
     # no run follows a mask that reaches the last pixel
     return counts[:-1] if len(edges) and edges[-1] == total else counts
 
 
 def coded(edges: NDArray[np.int64], size: HW) -> RLE:
     """The mask as an RLE."""
-    return checked({"size": list(size), "counts": runs(edges, size)})
+    return of_lengths(runs(edges, size), size)
 
 
 def _in_crop(
@@ -238,9 +239,7 @@ def _dense(edges: NDArray[np.int64], size: HW) -> NDArray[np.bool_]:
 
 def _seen(mask: NDArray[np.bool_]) -> Sight:
     """A mask bool [H, W] as a Sight, counts left at its area."""
-    flat = np.zeros(mask.size + 2, np.bool_)
-    flat[1:-1] = mask.T.reshape(-1)
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    edges = edges_of(mask)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     area = int(np.count_nonzero(mask))
     box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if area else (0, 0, 0, 0)

@@ -105,7 +105,7 @@ class SamAutomaticMaskGenerator:
 
     def _record(self, one: Candidate, size: tuple[int, int]) -> dict[str, Any]:
         if self.output_mode == "uncompressed_rle":
-            shape: Any = {"size": list(size), "counts": runs(one.sight.edges, size)}
+            shape: Any = {"size": list(size), "counts": runs(one.sight.edges, size).tolist()}
         else:
             rle = coded(one.sight.edges, size)
             packed = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
