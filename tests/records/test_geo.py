@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 
 import numpy as np
@@ -237,3 +238,22 @@ def test_coordinates_beyond_a_projection_get_a_sentence(masks):
         geojson.as_dict(record_of(masks, nowhere))
     with pytest.raises(BadImage, match="not understood"):
         geojson.as_dict(record_of(masks, Georeference(UTM.transform, "EPSG:1")))
+
+
+def test_the_same_record_gives_the_same_bytes(masks):
+    record = record_of(masks, UTM)
+    for module in (geojson.as_text, geopackage.as_bytes, geotiff.as_bytes):
+        first = module(record)
+        time.sleep(1.01 if module is geopackage.as_bytes else 0)  # its dates count seconds
+        assert module(record) == first
+    # the date is in the package's table of contents
+    assert record.made_by.time[:10].encode() in geopackage.as_bytes(record)
+    assert pyogrio.get_gdal_config_option("OGR_CURRENT_DATE") is None
+
+
+def test_an_image_without_masks_gives_files_without_masks(tmp_path):
+    record = record_of(Masks((60, 80), []), UTM)
+    assert json.loads(geojson.as_text(record))["features"] == []
+    assert pyogrio.read_info(geopackage.write(record, tmp_path / "none.gpkg"))["features"] == 0
+    with rasterio.open(geotiff.write(record, tmp_path / "none.tif")) as file:
+        assert not file.read(1).any()

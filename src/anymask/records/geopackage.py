@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from anymask.records.geo import closed, columns, place, shapes
 from anymask.records.record import Record
 
 LAYER = "masks"
+
+DATE = "OGR_CURRENT_DATE"
+"""GDAL's setting for the date that it writes into a file."""
 
 TYPES: dict[str, Any] = {
     "row": np.int64,
@@ -43,8 +48,13 @@ def as_bytes(record: Record) -> bytes:
     geo = place(record)
     told = columns(record, geo)
     out = io.BytesIO()
+    settings = need("pyogrio", extra="geo", to="write a GeoPackage")
     known = "pixels, y down: the image has no coordinate reference system" if geo is None else "of the image"
-    with warnings.catch_warnings():
+    before = settings.get_gdal_config_option(DATE)
+    # the file's own date: the record's, so that the same record gives the same bytes
+    settings.set_gdal_config_options({DATE: _date(record.made_by.time)})
+    with warnings.catch_warnings(), contextlib.ExitStack() as after:
+        after.callback(settings.set_gdal_config_options, {DATE: before})
         # that a layer has no coordinate reference system is said in its description
         warnings.filterwarnings("ignore", message="'crs' was not provided")
         pyogrio.write(
@@ -60,6 +70,15 @@ def as_bytes(record: Record) -> bytes:
             layer_metadata={"DESCRIPTION": f"masks by anymask; coordinates {known}"},
         )
     return out.getvalue()
+
+
+def _date(time: str) -> str:
+    """A time in UTC as the format has it, 1970 where it is not known."""
+    try:
+        known = datetime.fromisoformat(time).astimezone(timezone.utc)
+    except ValueError:
+        known = datetime.fromtimestamp(0, timezone.utc)
+    return known.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def write(record: Record, path: str | os.PathLike[str]) -> Path:
