@@ -1,8 +1,7 @@
 """The proposal protocol: how many of an image's true objects everything mode finds among its best 10, 100 and 1,000.
 
 Source: COCO's average recall, class-agnostic, masks: the share of true masks met by a proposal, averaged over IoU
-thresholds .5 to .95 (pycocotools computes it); ranking by the mean of predicted IoU and stability as in Segment
-Anything, appendix D.3. Every set counts the same in the mean.
+thresholds .5 to .95 (pycocotools computes it). Masks are ranked by predicted IoU; every set counts the same in the mean.
 """
 
 from __future__ import annotations
@@ -73,8 +72,7 @@ def everything_of(model: PromptModel, preset: str = "default", **options: Any) -
 
     def propose(pixels: NDArray[np.uint8]) -> tuple[Sequence[RLE], NDArray[np.float32]]:
         masks: Masks = everything(Image.open(pixels), model, preset, **options)
-        merit = (masks.scores + masks.details["stability_score"]) / 2
-        return masks.rle, merit.astype(np.float32)
+        return masks.rle, masks.scores
 
     return propose
 
