@@ -1,7 +1,7 @@
 """The proposal protocol: how many of an image's true objects everything mode finds among its best 10, 100 and 1,000.
 
 Source: COCO's average recall, class-agnostic, masks: the share of true masks met by a proposal, averaged over IoU
-thresholds .5 to .95 (pycocotools computes it). Masks are ranked by predicted IoU; every set counts the same in the mean.
+thresholds .5 to .95 (pycocotools computes it). Masks are ranked by predicted IoU, and every set counts the same.
 """
 
 from __future__ import annotations
