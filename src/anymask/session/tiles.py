@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -61,7 +62,9 @@ def everything_tiled(
         part = Image.open(pixels)
         return as_masks(find(loaded, part, in_tile), part)
 
-    with Raster.open(source, bands=bands) as raster:
+    # a raster that the caller opened stays open
+    opened = nullcontext(source) if isinstance(source, Raster) else Raster.open(source, bands=bands)
+    with opened as raster:
         found = look_tiled(raster, look, tile, overlap, tell)
         image = raster.image if isinstance(raster, InMemory) else None
     height, width = found.size

@@ -90,7 +90,7 @@ class Bits:
             return None
         rows, columns = self._second
         corners = [
-            _pixel(first, logits, *self._first, below[y], beside[x])
+            _pixel(first, logits, self._first[0], self._first[1], below[y], beside[x])
             for below in (rows.first, rows.second)
             for beside in (columns.first, columns.second)
         ]
