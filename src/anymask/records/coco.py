@@ -125,7 +125,7 @@ def _numbered(titles: Iterable[str], read: Callable[[str], bytes]) -> Iterator[b
     number: dict[str, int] = {}
     count = 0
     for image_id, title in enumerate(titles, 1):
-        part = json.loads(read(_part(title)))
+        part = _unnumbered(read(_part(title)), title)
         between = "\n" if image_id == 1 else ",\n"
         waiting.append(packer.compress((between + json.dumps({"id": image_id, **part["image"]})).encode("ascii")))
         lines = []
@@ -143,6 +143,17 @@ def _numbered(titles: Iterable[str], read: Callable[[str], bytes]) -> Iterator[b
     yield unpacker.flush()
     categories = [{"id": place, "name": name, "supercategory": ""} for name, place in number.items()]
     yield ('\n], "categories": ' + json.dumps(categories) + "}\n").encode("ascii")
+
+
+def _unnumbered(text: bytes, title: str) -> dict[str, Any]:
+    """What `Coco.files` left of an image. Raises BadSetting for anything else."""
+    try:
+        part = json.loads(text)
+        if isinstance(part["image"], dict) and all("category" in row for row in part["annotations"]):
+            return dict(part)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        pass
+    raise BadSetting(f"{_part(title)} is damaged; delete it and run the image again")
 
 
 def _shape(segmentation: Any, size: HW) -> RLE:

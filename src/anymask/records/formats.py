@@ -8,6 +8,7 @@ from typing import Protocol
 
 from anymask.errors import BadSetting
 from anymask.records.coco import Coco
+from anymask.records.cutouts import Cutouts
 from anymask.records.geojson import GeoJson
 from anymask.records.geopackage import GeoPackage
 from anymask.records.geotiff import GeoTiff
@@ -15,6 +16,8 @@ from anymask.records.labelmap import LabelMap
 from anymask.records.record import Record
 from anymask.records.sa1b import Sa1b
 from anymask.records.svg import Svg
+from anymask.records.voc import Voc
+from anymask.records.yolo import Yolo
 
 Read = Callable[[str], bytes]
 """Gives back what `Format.files` left under a relative path."""
@@ -49,8 +52,11 @@ class Format(Protocol):
 _ALL: tuple[Format, ...] = (
     Sa1b(),
     Coco(),
+    Yolo(),
+    Voc(),
     LabelMap(),
     Svg(),
+    Cutouts(),
     GeoJson(),
     GeoPackage(),
     GeoTiff(),

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from anymask.masks.colours import colour
 from anymask.masks.masks import Masks
+from anymask.masks.strips import outlined
 from anymask.records import atomic
 from anymask.records.record import Record
+from anymask.records.xmltext import plain, visible
 
 
 def as_text(record: Record, *, simplify: float = 0.0) -> str:
@@ -27,7 +29,7 @@ def as_text(record: Record, *, simplify: float = 0.0) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
     ]
     if record.image.path:
-        lines.append(f"<title>{_plain(record.image.path)}</title>")
+        lines.append(f"<title>{plain(record.image.path)}</title>")
     lines.extend(_path(mask, row, simplify) for row, mask in enumerate(record.masks))
     return "\n".join([*lines, "</svg>"]) + "\n"
 
@@ -52,9 +54,9 @@ class Svg:
 
 
 def _path(mask: Masks, row: int, simplify: float) -> str:
-    rings = [ring for part in mask.polygons(simplify=simplify)[0] for ring in part.rings]
+    rings = [ring for part in outlined(mask.rle[0], simplify=simplify) for ring in part.rings]
     red, green, blue = colour(row)
-    label = "" if mask.labels[0] is None else f" data-label={quoteattr(_visible(mask.labels[0]))}"
+    label = "" if mask.labels[0] is None else f" data-label={quoteattr(visible(mask.labels[0]))}"
     return (
         f'<path id="mask-{row}" data-object="{int(mask.ids[0])}" data-score="{mask.scores[0]:.4f}"{label} '
         f'fill="rgb({red},{green},{blue})" fill-opacity="0.5" fill-rule="evenodd" d="{"".join(map(_drawn, rings))}"/>'
@@ -73,12 +75,3 @@ def _drawn(ring: NDArray[np.int32]) -> str:
         else:
             parts.append(f"l{x1 - x0} {y1 - y0}")
     return "".join([*parts, "z"])
-
-
-def _plain(text: str) -> str:
-    return _visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _visible(text: str) -> str:
-    """Without control characters and lone surrogates, which XML cannot hold even escaped."""
-    return "".join(letter for letter in text if letter >= " " and not "\ud800" <= letter <= "\udfff")
