@@ -9,6 +9,7 @@
     |- NoImage (RuntimeError)           a prediction was asked for before an image was given
     |- NotEnoughMemory (MemoryError)    the work does not fit into memory, however it is divided
     |- UnknownModel (KeyError)          no model of that name
+    |- NotWritten (OSError)             results cannot be written; what was written before stays and can be gone on with
     |- NotYet (NotImplementedError)     a catalogued model whose code comes in a later release
     |- MissingExtra (ImportError)       an optional library is not installed
     |- DownloadFailed (OSError)         a weights file could not be fetched
@@ -29,6 +30,7 @@ __all__ = [
     "MissingExtra",
     "NoImage",
     "NotEnoughMemory",
+    "NotWritten",
     "NotYet",
     "UnknownModel",
 ]
@@ -72,6 +74,10 @@ class NotEnoughMemory(AnymaskError, MemoryError):
 
 class UnknownModel(AnymaskError, KeyError):
     """No model of that name is known."""
+
+
+class NotWritten(AnymaskError, OSError):
+    """The place for results is full, read-only or in use by another run; results that are there stay whole."""
 
 
 class NotYet(AnymaskError, NotImplementedError):

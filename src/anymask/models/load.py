@@ -79,6 +79,28 @@ def load(
     return _ready(model, card, fingerprint, place, precision)
 
 
+def identify(
+    name: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> tuple[Card, Path | None, str]:
+    """(card, weights file, its digest) of what `load` would load, downloaded if need be, and no network built.
+
+    File and digest are None and "random" for a card without weights. Raises as `load` does.
+    """
+    card, path = _wanted(name, weights)
+    if card is not None and not card.available:
+        raise NotYet(not_yet(card))
+    if card is not None and path is None:
+        if not card.files:
+            return card, None, "random"
+        path = locate(card, progress)
+    if path is None:
+        raise BadSetting("name a model or a weights file")
+    fingerprint = digest(path)
+    return (recognise(path, read(path), fingerprint) if card is None else card), path, fingerprint
+
+
 def locate(card: Card, progress: Progress | None = None) -> Path:
     """The card's weights on this machine: any of its files that is here, else the first one, downloaded."""
     for file in card.files:

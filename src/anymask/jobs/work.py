@@ -1,0 +1,168 @@
+"""The step of one image: read it, find everything in it, and turn that into the bytes of its files. Nothing is written.
+
+A job's worker makes its step once, from a recipe, and calls it for each image. A recipe is any picklable function
+without arguments that gives a step: `Everything` below, or a function of a test.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anymask.errors import BadSetting
+from anymask.jobs.manifest import Item
+
+if TYPE_CHECKING:
+    from anymask.masks.masks import Masks
+    from anymask.models.interface import PromptModel
+    from anymask.pixels.image import Image
+    from anymask.pixels.raster import Raster
+    from anymask.records.formats import Format
+    from anymask.records.record import Record
+
+TILED_FROM = 64_000_000
+"""Pixels from which an image is looked at tile by tile unless a tile's side is given: beyond what cameras take."""
+
+TILE = 1024
+"""Side of a tile in px, when the image is so large that it is tiled unasked."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a step made of an image.
+
+    files: relative path -> content. facts, cost: see `manifest.Entry`. show: what a person is to see now and nobody
+    keeps.
+    """
+
+    files: Mapping[str, bytes]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    show: Mapping[str, Any] = field(default_factory=dict)
+
+
+Step = Callable[[Item], Answer]
+"""Raises for an image that cannot be done; the error's text is what a person reads of it."""
+
+Recipe = Callable[[], Step]
+
+
+@dataclass(frozen=True)
+class Everything:
+    """The recipe of everything mode.
+
+    model, weights, device: as `models.load` takes them. options: of everything mode, all resolved.
+    format: as `records.formats` names it. tile, overlap, bands: see `session.tiles`; without a tile, images of
+    TILED_FROM pixels are tiled. pictures: also draw TITLE.overlay.jpg. tree: answers show the containment tree.
+    fetch: gives the bytes of an image that is no file of this machine.
+    """
+
+    format: str
+    model: str | None = None
+    weights: str | None = None
+    device: str = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    tile: int | None = None
+    overlap: int | None = None
+    bands: tuple[int, ...] | None = None
+    pictures: bool = False
+    tree: bool = False
+    fetch: Callable[[str], bytes] | None = None
+
+    def __call__(self) -> Step:
+        """Loads the model; raises as `models.load` does."""
+        import torch
+
+        from anymask.models.interface import PromptModel
+        from anymask.models.load import load
+        from anymask.records.formats import format_named
+
+        # a row without weights answers at random, but in every worker alike
+        torch.manual_seed(0)
+        model = load(self.model, weights=self.weights, device=self.device)
+        if not isinstance(model, PromptModel):
+            raise BadSetting(f"{model.card.name} takes no points, so it cannot look for everything")
+        return Looking(self, model, format_named(self.format))
+
+
+class Looking:
+    """The step of everything mode, with its model."""
+
+    def __init__(self, how: Everything, model: PromptModel, form: Format) -> None:
+        self.how, self.model, self.form = how, model, form
+
+    def __call__(self, item: Item) -> Answer:
+        """The files of an image and what is to be known of it. Raises BadImage, NotEnoughMemory."""
+        start = time.perf_counter()
+        record = self.record(item)
+        found = time.perf_counter()
+        files = dict(self.form.files(record, item.title))
+        if self.how.pictures and record.image.size[0] * record.image.size[1] < TILED_FROM:
+            files[f"{item.title}.overlay.jpg"] = overlay(record.masks)
+        masks = record.masks
+        height, width = masks.size
+        facts: dict[str, Any] = {"height": height, "width": width, "sha256": record.image.sha256, "masks": len(masks)}
+        facts["whole"] = int((masks.parents < 0).sum())
+        show: dict[str, Any] = {}
+        if self.how.tree:
+            show["parents"], show["areas"] = masks.parents.tolist(), masks.areas().tolist()
+            show["scores"], show["boxes"] = masks.scores.tolist(), masks.boxes().astype(int).tolist()
+        cost = {"seconds": round(found - start, 3), "writing": round(time.perf_counter() - found, 3)}
+        return Answer(files, facts, cost, show)
+
+    def record(self, item: Item) -> Record:
+        """The masks of an image, and how they were made; without the hour, so that every run gives the same."""
+        from anymask.pixels.raster import Raster
+        from anymask.records.record import ImageRef, Provenance, Record
+
+        how = self.how
+        source = item.source if how.fetch is None else how.fetch(item.at)
+        # what is a relative path in the list may be named from another folder now
+        if how.fetch is None and not Path(item.source).is_absolute() and not Path(item.source).exists():
+            source = item.at
+        with Raster.open(source, bands=how.bands) as raster:
+            image = _whole(raster) if how.tile is None else getattr(raster, "image", None)
+            reference = ImageRef.of_raster(raster) if image is None else ImageRef.of(image)
+            reference = replace(reference, path=item.source, geo=raster.geo)
+            masks = self._masks(raster, image)
+        settings = {**how.options, "tile": how.tile, "overlap": how.overlap}
+        return Record(reference, masks, Provenance(self.model.card.name, self.model.weights, {}, settings, time=""))
+
+    def _masks(self, raster: Raster, image: Image | None) -> Masks:
+        """Of the image at once, or tile by tile where it is too large for that or a tile's side is given."""
+        from anymask.session.everything import everything
+        from anymask.session.tiles import everything_tiled
+
+        how = self.how
+        if how.tile is None and image is not None:
+            return everything(image, self.model, **how.options)
+        large = raster.size[0] * raster.size[1] >= TILED_FROM
+        side = how.tile or (TILE if large else max(16, *raster.size))
+        return everything_tiled(raster, self.model, tile=side, overlap=how.overlap, **how.options)
+
+
+def _whole(raster: Raster) -> Image | None:
+    """The raster as an ordinary image, None where it is too large or has places without data."""
+    from anymask.pixels.image import Image
+    from anymask.pixels.window import Window
+
+    height, width = raster.size
+    if height * width >= TILED_FROM:
+        return None
+    if isinstance(image := getattr(raster, "image", None), Image):
+        return image
+    window = Window(0, 0, width, height)
+    valid = raster.valid(window)
+    return Image.open(raster.read(window)) if valid is None or valid.all() else None
+
+
+def overlay(masks: Masks) -> bytes:
+    """The picture with its masks, as JPEG."""
+    import io
+
+    out = io.BytesIO()
+    masks.overlay().save(out, "JPEG", quality=90)
+    return out.getvalue()
