@@ -19,6 +19,7 @@ from anymask.nn.prompt_encoder import EncodedPrompts, PromptEncoder
 
 if TYPE_CHECKING:
     from anymask.models.card import Card
+    from anymask.nn.dense_prompts import UndrawnPrompts
     from anymask.pixels.image import Image
     from anymask.pixels.resize import Resize
     from anymask.prompts.prompts import Prompts
@@ -119,7 +120,7 @@ class PromptableModel(nn.Module):
         )
         return Decoded(logits, scores, resize)
 
-    def encode_prompts(self, prompts: Prompts, resize: Resize) -> EncodedPrompts:
+    def encode_prompts(self, prompts: Prompts, resize: Resize) -> EncodedPrompts | UndrawnPrompts:
         """Prompts in original pixels to what the decoder reads."""
         device = self.device
 
@@ -131,8 +132,7 @@ class PromptableModel(nn.Module):
             points, labels = tensor(resize.points(prompts.points)), tensor(prompts.point_labels)
         if prompts.boxes is not None:
             boxes = tensor(resize.boxes(prompts.boxes))
-        out: EncodedPrompts = self.prompt_encoder(points, labels, boxes, self._mask_prompt(prompts, resize))
-        return out
+        return self.prompt_encoder.undrawn(points, labels, boxes, self._mask_prompt(prompts, resize))
 
     def _mask_prompt(self, prompts: Prompts, resize: Resize) -> Tensor | None:
         """Low-resolution logits [P, 1, 4h, 4w], from either kind of mask prompt."""
@@ -159,7 +159,7 @@ class PromptableModel(nn.Module):
         return low
 
     def decode_tokens(
-        self, tensors: Mapping[str, Tensor], encoded: EncodedPrompts, multimask: bool
+        self, tensors: Mapping[str, Tensor], encoded: EncodedPrompts | UndrawnPrompts, multimask: bool
     ) -> tuple[Tensor, Tensor]:
         """Embedding tensors of one image and encoded prompts to logits [P, M, 4h, 4w] and scores [P, M]."""
         high_res = (tensors["high_res_0"], tensors["high_res_1"]) if "high_res_0" in tensors else None

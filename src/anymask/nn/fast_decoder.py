@@ -1,27 +1,23 @@
 """The same numbers as `nn.mask_decoder.MaskDecoder`, in a fraction of the time and memory.
 
-All of it is exact algebra:
-- a few tokens look at thousands of cells, so projections of the cells are multiplied onto the tokens' side first:
-  `q . (W x + b)` is `(W^T q) . x` plus a constant that the softmax drops, and `a @ (x W^T)` is `(a @ x) W^T`;
-- in the first block the cells are the same for all prompts, and with several prompts they are projected once;
-- a transposed convolution of kernel and stride 2 is a linear layer, if the four pixels of a cell stay together until
-  the end ("blocked" order); then only the few mask rows are brought into reading order;
-- only the masks that are asked for are computed; prompts go one by one, so that memory does not grow with them.
+All of it is exact algebra, see `nn.fast_cells` and `nn.fast_upscale`. Tokens of several prompts are worked on together,
+since they are so few that calls cost more than their arithmetic; cells of one prompt at a time, so that they stay in
+the cache and memory does not grow with the prompts. Only the masks that are asked for are computed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from anymask.nn.cpu import linear, packed
+from anymask.nn.dense_prompts import UndrawnPrompts
+from anymask.nn.fast_cells import Cells, FirstCells, OwnCells, SharedCells
+from anymask.nn.fast_drawing import Drawing, Patches, biases, second
+from anymask.nn.fast_upscale import Canvas, Upscaler
 
 if TYPE_CHECKING:
-    from anymask.nn.layers import LayerNorm2d
     from anymask.nn.mask_decoder import MaskDecoder
     from anymask.nn.prompt_encoder import EncodedPrompts
     from anymask.nn.two_way import Attention, TwoWayBlock
@@ -32,203 +28,137 @@ FOLDED_TOKENS = 16
 SHARED_PROMPTS = 4
 """From so many prompts on, projecting the shared cells once is cheaper than folding for each."""
 
+GROUP = 8
+"""Prompts whose tokens are worked on together."""
+
 
 def suits(decoder: MaskDecoder, sparse: Tensor) -> bool:
     """Whether the folded form pays for so many tokens."""
     return sparse.shape[1] + 1 + decoder.mask_count < FOLDED_TOKENS
 
 
-@dataclass(frozen=True)
-class _Shared:
-    """The cells of the first block, projected once for all prompts: keys, values and queries [heads, N, width]."""
-
-    keys: Tensor
-    values: Tensor
-    queries: Tensor
-
-
 def decode(
     decoder: MaskDecoder,
     image: Tensor,
     pe: Tensor,
-    prompts: EncodedPrompts,
+    prompts: EncodedPrompts | UndrawnPrompts,
     high_res: tuple[Tensor, Tensor] | None,
     answers: slice,
 ) -> tuple[Tensor, Tensor]:
     """As `MaskDecoder.forward`, only the rows `answers` of masks and scores."""
-    sparse, dense, maps = prompts
-    count, (height, width) = len(sparse), image.shape[-2:]
-    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    places = _cells(pe)[0]
-    same = len(image) == 1 and len(dense) == 1
-    cells = _cells(image + dense)
-    shared = _share(decoder, cells[0], places) if same and count >= SHARED_PROMPTS else None
-    features = None
-    if high_res is not None and maps is None and len(high_res[0]) == 1:
-        features = _features(high_res, 0)
+    sparse, image = prompts.sparse, image + prompts.dense
+    maps: tuple[Tensor, Tensor] | None = None
+    if isinstance(prompts, UndrawnPrompts):
+        maps = biases(prompts.encoder)
+        image = image + second(prompts.encoder)[1]
+    else:
+        maps = prompts.high_res
+    count, grid = len(sparse), (image.shape[-2], image.shape[-1])
+    upscaler = Upscaler(decoder, grid, high_res, maps)
     wanted = range(decoder.mask_count)[answers]
-    # of the tokens only the score's and the wanted masks' are read in the end
-    needed = torch.tensor([0, *(1 + index for index in wanted)])
-    logits = torch.empty(count, len(wanted), 4 * height, 4 * width)
-    # the two pixels of a pair stay together and move as one number of twice the width
-    pairs = logits.view(torch.float64).view(count, len(wanted), height, 2, 2, width, 2)
-    grow = _grown(decoder.output_upscaling[0], len(places)), _grown(decoder.output_upscaling[3], 4 * len(places))
-    scores = torch.empty(count, len(wanted))
-    for row in range(count):
-        tokens = torch.cat([own, sparse[row]])
-        tokens, pixels = _transform(decoder, tokens, cells[row if len(cells) > 1 else 0], places, shared, needed)
-        own_features = features
-        if high_res is not None and features is None:
-            own_features = _features(high_res, row, maps)
-        pixels = _upscale(decoder, pixels, own_features, grow)
+    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    canvas, scores = Canvas(count, len(wanted), grid), torch.empty(count, len(wanted))
+    source = _Source(decoder, image, pe, prompts, own.shape[0] + sparse.shape[1])
+    for start in range(0, count, GROUP):
+        rows = slice(start, min(start + GROUP, count))
+        tokens = torch.cat([own.expand(rows.stop - start, -1, -1), sparse[rows]], 1)
+        cells, patches = source.of(rows)
+        # of the tokens only the score's and the wanted masks' are read in the end
+        tokens, cells = _transform(decoder, tokens, cells, [0, *(1 + index for index in wanted)])
+        scores[rows] = decoder.iou_prediction_head(tokens[:, 0])[:, answers]
         mlps = [decoder.output_hypernetworks_mlps[index] for index in wanted]
-        kernels = torch.cat([mlp(token[None]) for mlp, token in zip(mlps, tokens[1:], strict=True)])
-        drawn = linear(kernels, pixels).view(torch.float64).view(len(wanted), height, width, 2, 2, 2)
-        pairs[row] = drawn.permute(0, 1, 3, 5, 2, 4)
-        scores[row] = decoder.iou_prediction_head(tokens[0])[answers]
-    return logits, scores
+        kernels = torch.stack([mlp(tokens[:, 1 + rank]) for rank, mlp in enumerate(mlps)], 1)
+        for index, row in enumerate(range(rows.start, rows.stop)):
+            pixels = upscaler.pixels(cells[index], row, [(patch, index) for patch in patches])
+            canvas.draw(row, kernels[index], pixels)
+    return canvas.logits, scores
 
 
-def _cells(maps: Tensor) -> Tensor:
+class _Source:
+    """The cells that prompts start from.
+
+    image: the embedding and all that is added to it for every prompt, [1 or P, C, h, w]. tokens: of a prompt.
+    """
+
+    def __init__(
+        self, decoder: MaskDecoder, image: Tensor, pe: Tensor, prompts: EncodedPrompts | UndrawnPrompts, tokens: int
+    ) -> None:
+        self.cells, self.places = rows_of(image), rows_of(pe)[0]
+        self.undrawn = prompts if isinstance(prompts, UndrawnPrompts) else None
+        self.drawing = None if self.undrawn is None else second(self.undrawn.encoder)[0]
+        self.shared: SharedCells | None = None
+        self.memory: list[Tensor] = []
+        block: TwoWayBlock = decoder.transformer.layers[0]  # type: ignore[assignment]
+        count, depth = len(prompts.sparse), 0 if self.drawing is None else self.drawing.shape[1]
+        if len(self.cells) == 1 and count >= SHARED_PROMPTS:
+            self.shared = SharedCells.of(block, self.cells[0], self.places, self.drawing)
+            depth += block.self_attn.heads * tokens
+        if depth:
+            # the same memory for every group: fresh memory is several times slower
+            self.memory = list(torch.empty(min(count, GROUP), depth, len(self.places)))
+
+    def of(self, rows: slice) -> tuple[list[Cells], tuple[Patches, ...]]:
+        """The cells of some prompts, and what is drawn into their fine and middle features."""
+        count = rows.stop - rows.start
+        patches: tuple[Patches, ...] = ()
+        if self.undrawn is not None and self.drawing is not None:
+            drawing = Drawing(self.undrawn, rows)
+            hidden = [memory[: self.drawing.shape[1]] for memory in self.memory[:count]]
+            drawing.hidden(hidden)
+            patches = drawing.fine(), drawing.middle()
+        if self.shared is not None:
+            return [FirstCells(self.shared, memory) for memory in self.memory[:count]], patches
+        own = [self.cells[row if len(self.cells) > 1 else 0] for row in range(rows.start, rows.stop)]
+        if self.drawing is not None:
+            own = [torch.addmm(cells, maps.t(), self.drawing.t()) for cells, maps in zip(own, hidden, strict=True)]
+        return [OwnCells(cells, self.places) for cells in own], patches
+
+
+def rows_of(maps: Tensor) -> Tensor:
     """[B, C, h, w] to contiguous rows [B, h * w, C]."""
     return maps.flatten(2).transpose(1, 2).contiguous()
 
 
-def _blocked(x: Tensor, factor: int) -> Tensor:
-    """[C, f * h, f * w] with f of 2 or 4 to rows of a cell's pixels together, [h * w * f * f, C]."""
-    channels, height, width = x.shape
-    if factor == 2:
-        parts = x.view(channels, height // 2, 2, width // 2, 2).permute(1, 3, 2, 4, 0)
+def _transform(
+    decoder: MaskDecoder, tokens: Tensor, cells: list[Cells], needed: list[int]
+) -> tuple[Tensor, list[Cells]]:
+    """The two-way transformer for P prompts: tokens [P, T, C], of which the `needed` come back, and their cells."""
+    transformer = decoder.transformer
+    original = tokens
+    for block in transformer.layers:
+        tokens, cells = _block(block, tokens, cells, original)  # type: ignore[arg-type]
+    tokens, original = tokens[:, needed], original[:, needed]
+    looked = _look(transformer.final_attn_token_to_image, tokens + original, cells)
+    return transformer.norm_final_attn(tokens + looked), cells
+
+
+def _block(block: TwoWayBlock, tokens: Tensor, cells: list[Cells], original: Tensor) -> tuple[Tensor, list[Cells]]:
+    if block.first:
+        tokens = block.self_attn(tokens, tokens, tokens)
     else:
-        parts = x.view(channels, height // 4, 2, 2, width // 4, 2, 2).permute(1, 4, 2, 5, 3, 6, 0)
-    return parts.reshape(-1, channels)
+        q = tokens + original
+        tokens = tokens + block.self_attn(q, q, tokens)
+    tokens = block.norm1(tokens)
+    tokens = block.norm2(tokens + _look(block.cross_attn_token_to_image, tokens + original, cells))
+    tokens = block.norm3(tokens + block.mlp(tokens))
+    back = block.cross_attn_image_to_token
+    keys, values = _split(back.k_proj(tokens + original), back.heads), _split(back.v_proj(tokens), back.heads)
+    keys = keys * keys.shape[-1] ** -0.5
+    # what each head and token would write into a cell; each head's weights over the tokens sum to one, so that a head's
+    # share of the bias in every token's value adds it once
+    weight = back.out_proj.weight.unflatten(1, (back.heads, -1)).permute(1, 2, 0)
+    written = (values @ weight).flatten(1, 2) + back.out_proj.bias / back.heads
+    return tokens, [one.heed(block, key, writes) for one, key, writes in zip(cells, keys, written, strict=True)]
 
 
-def _features(
-    high_res: tuple[Tensor, Tensor], row: int, maps: tuple[Tensor, Tensor] | None = None
-) -> tuple[Tensor, Tensor]:
-    """One prompt's high-resolution features in blocked order, the finer first."""
-    fine, middle = (feature[row if len(feature) > 1 else 0] for feature in high_res)
-    if maps is not None:
-        fine, middle = fine + maps[0][row], middle + maps[1][row]
-    return _blocked(fine, 4), _blocked(middle, 2)
+def _look(attn: Attention, tokens: Tensor, cells: list[Cells]) -> Tensor:
+    """Tokens [P, T, C] attend to the cells of their prompts."""
+    queries = _split(attn.q_proj(tokens), attn.heads)
+    queries = queries * queries.shape[-1] ** -0.5
+    read = torch.stack([one.look(attn, query) for one, query in zip(cells, queries, strict=True)])
+    return attn.out_proj(read.transpose(1, 2).flatten(2) + attn.v_proj.bias)  # type: ignore[no-any-return]
 
 
 def _split(x: Tensor, heads: int) -> Tensor:
-    """[N, heads * width] to [heads, N, width]."""
-    return x.unflatten(-1, (heads, -1)).transpose(0, 1)
-
-
-def _by_head(projection: torch.nn.Linear, heads: int) -> Tensor:
-    """A projection's weight [heads, width, C]."""
-    return projection.weight.unflatten(0, (heads, -1))
-
-
-def _share(decoder: MaskDecoder, cells: Tensor, places: Tensor) -> _Shared:
-    block: TwoWayBlock = decoder.transformer.layers[0]  # type: ignore[assignment]
-    look, back = block.cross_attn_token_to_image, block.cross_attn_image_to_token
-    placed = cells + places
-    keys = linear(placed, look.k_proj.weight, look.k_proj.bias)
-    values = linear(cells, look.v_proj.weight, look.v_proj.bias)
-    queries = linear(placed, back.q_proj.weight, back.q_proj.bias)
-    return _Shared(*(_split(x, look.heads).contiguous() for x in (keys, values, queries)))
-
-
-def _transform(
-    decoder: MaskDecoder,
-    tokens: Tensor,
-    cells: Tensor,
-    places: Tensor,
-    shared: _Shared | None,
-    needed: Tensor,
-) -> tuple[Tensor, Tensor]:
-    """The two-way transformer for one prompt: tokens [T, C], of which the `needed` come back, and cells [N, C]."""
-    transformer = decoder.transformer
-    original = tokens
-    for index, block in enumerate(transformer.layers):
-        tokens, cells = _block(block, tokens, cells, original, places, shared if index == 0 else None)  # type: ignore[arg-type]
-    last, norm = transformer.final_attn_token_to_image, transformer.norm_final_attn
-    tokens, original = tokens[needed], original[needed]
-    return norm(tokens + _tokens_look(last, tokens + original, cells + places, cells)), cells
-
-
-def _block(
-    block: TwoWayBlock, tokens: Tensor, cells: Tensor, original: Tensor, places: Tensor, shared: _Shared | None
-) -> tuple[Tensor, Tensor]:
-    if block.first:
-        tokens = block.self_attn(tokens[None], tokens[None], tokens[None])[0]
-    else:
-        q = (tokens + original)[None]
-        tokens = tokens + block.self_attn(q, q, tokens[None])[0]
-    tokens = block.norm1(tokens)
-    look, back = block.cross_attn_token_to_image, block.cross_attn_image_to_token
-    if shared is None:
-        placed = cells + places
-        tokens = block.norm2(tokens + _tokens_look(look, tokens + original, placed, cells))
-    else:
-        q = _split(look.q_proj(tokens + original), look.heads)
-        read = F.scaled_dot_product_attention(q, shared.keys, shared.values)
-        tokens = block.norm2(tokens + look.out_proj(read.transpose(0, 1).flatten(1)))
-    tokens = block.norm3(tokens + block.mlp(tokens))
-    key = _split(back.k_proj(tokens + original), back.heads)
-    key = key * key.shape[-1] ** -0.5
-    scores = _scores(back, key, placed) if shared is None else key @ shared.queries.transpose(1, 2)
-    # each head's weights over the tokens sum to one, so a head's share of the bias in every token's value adds it once
-    written = _written(back, tokens) + back.out_proj.bias / back.heads
-    cells = torch.addmm(cells, torch.softmax(scores, 1).flatten(0, 1).t(), written)
-    return tokens, F.layer_norm(cells, cells.shape[1:], block.norm4.weight, block.norm4.bias)
-
-
-def _tokens_look(attn: Attention, tokens: Tensor, placed: Tensor, values: Tensor) -> Tensor:
-    """Tokens [T, C] attend to cells, keys from `placed` and values from `values`, both [N, C]."""
-    heads = attn.heads
-    q = _split(attn.q_proj(tokens), heads)
-    # the key's bias adds the same to every cell's score, which the softmax removes
-    folded = (q * q.shape[-1] ** -0.5 @ _by_head(attn.k_proj, heads)).flatten(0, 1)
-    weights = torch.softmax(linear(folded, placed), -1)
-    read = linear(weights, values.t()).unflatten(0, (heads, -1))
-    out = read @ _by_head(attn.v_proj, heads).transpose(1, 2)
-    return attn.out_proj(out.transpose(0, 1).flatten(1) + attn.v_proj.bias)  # type: ignore[no-any-return]
-
-
-def _scores(attn: Attention, key: Tensor, placed: Tensor) -> Tensor:
-    """How much cells [N, C] heed tokens with (scaled) keys [heads, T, width]: [heads, T, N]."""
-    heads, tokens, _ = key.shape
-    folded = (key @ _by_head(attn.q_proj, heads)).flatten(0, 1)
-    offset = (key @ attn.q_proj.bias.unflatten(0, (heads, -1, 1))).flatten(0, 1)
-    return torch.addmm(offset, folded, placed.t()).view(heads, tokens, -1)
-
-
-def _written(attn: Attention, values: Tensor) -> Tensor:
-    """What each head and token, values [T, C], would write into a cell: [heads * T, C]."""
-    value = _split(attn.v_proj(values), attn.heads)
-    return (value @ attn.out_proj.weight.unflatten(1, (attn.heads, -1)).permute(1, 2, 0)).flatten(0, 1)
-
-
-def _upscale(
-    decoder: MaskDecoder,
-    cells: Tensor,
-    features: tuple[Tensor, Tensor] | None,
-    grow: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]],
-) -> Tensor:
-    """Cells [N, C] to pixels in blocked order, [16 N, C / 8]."""
-    norm: LayerNorm2d = decoder.output_upscaling[1]  # type: ignore[assignment]
-    channels = len(norm.weight)
-    up = linear(cells, *grow[0]).view(-1, channels)
-    if features is not None:
-        up += features[1]
-    up = F.gelu(F.layer_norm(up, (channels,), norm.weight, norm.bias, norm.eps))
-    if features is None:
-        return linear(up, *grow[1], gelu=True).view(-1, channels // 2)
-    return F.gelu(linear(up, *grow[1]).view(-1, channels // 2).add_(features[0]))
-
-
-def _grown(layer: nn.Module, rows: int) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a transposed convolution of kernel and stride 2 as a linear layer for about `rows` cells.
-
-    In blocked order it takes [N, C] to [N, 4 C'], the same memory as [4 N, C'].
-    """
-    weight: Tensor = layer.weight  # type: ignore[assignment]
-    bias: Tensor = layer.bias  # type: ignore[assignment]
-    flat = weight.permute(2, 3, 1, 0).reshape(4 * weight.shape[1], -1)
-    return packed(flat, rows), bias.repeat(4)
+    """[P, T, heads * width] to [P, heads, T, width]."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from anymask.nn import fast_decoder
 from anymask.nn.cpu import lean, parts, untouched
+from anymask.nn.dense_prompts import UndrawnPrompts
 from anymask.nn.layers import MLP, LayerNorm2d
 from anymask.nn.prompt_encoder import EncodedPrompts
 from anymask.nn.two_way import TwoWayTransformer
@@ -61,7 +62,7 @@ class MaskDecoder(nn.Module):
         self,
         image: Tensor,
         pe: Tensor,
-        prompts: EncodedPrompts,
+        prompts: EncodedPrompts | UndrawnPrompts,
         high_res: tuple[Tensor, Tensor] | None = None,
         answers: slice = ALL,
     ) -> tuple[Tensor, Tensor]:
@@ -76,7 +77,7 @@ class MaskDecoder(nn.Module):
         plain = torch.is_autocast_enabled(image.device.type)
         if not plain and lean(image) and fast_decoder.suits(self, prompts.sparse) and untouched(self, self._built):
             return fast_decoder.decode(self, image, pe, prompts, high_res, answers)
-        sparse, dense, prompt_maps = prompts
+        sparse, dense, prompt_maps = prompts.drawn() if isinstance(prompts, UndrawnPrompts) else prompts
         count = len(sparse)
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own.expand(count, -1, -1).to(sparse.dtype), sparse], 1)

@@ -6,12 +6,15 @@ Source: Segment Anything, section 3 and appendix A ("Prompt encoder"); parameter
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from anymask.nn.layers import LayerNorm2d
+
+if TYPE_CHECKING:
+    from anymask.nn.dense_prompts import UndrawnPrompts
 
 
 class EncodedPrompts(NamedTuple):
@@ -162,3 +165,14 @@ class PromptEncoder(nn.Module):
         else:
             dense = self.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, *self.grid)
         return EncodedPrompts(sparse, dense)
+
+    def undrawn(
+        self,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+    ) -> EncodedPrompts | UndrawnPrompts:
+        """As `forward`; an encoder that draws maps of its prompts may leave that to the decoder."""
+        out: EncodedPrompts = self(points, labels, boxes, masks)
+        return out

@@ -1,0 +1,102 @@
+"""Cells to the pixels of masks, four times finer.
+
+A transposed convolution of kernel and stride 2 is a linear layer, if the four pixels of a cell stay together until the
+end ("blocked" order); then only the few mask rows are brought into reading order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from anymask.nn.cpu import linear, packed
+from anymask.nn.fast_drawing import Patches, blocked
+
+if TYPE_CHECKING:
+    from anymask.nn.fast_cells import Cells
+    from anymask.nn.layers import LayerNorm2d
+    from anymask.nn.mask_decoder import MaskDecoder
+
+Pair = tuple[Tensor, Tensor]
+
+
+class Upscaler:
+    """Upscales the cells of one prompt after another.
+
+    grid: (h, w) of the cells. features: high-resolution features ([B, C/8, 4h, 4w], [B, C/4, 2h, 2w]) of one image or
+    of each prompt. added: maps to be added to them, likewise.
+    """
+
+    def __init__(
+        self, decoder: MaskDecoder, grid: tuple[int, int], features: Pair | None, added: Pair | None = None
+    ) -> None:
+        first, norm, _, second, _ = decoder.output_upscaling
+        cells = grid[0] * grid[1]
+        self.grid, self.features, self.added = grid, features, added
+        self.norm: LayerNorm2d = norm  # type: ignore[assignment]
+        self.first, self.second = _grown(first, cells), _grown(second, 4 * cells)
+        self.common: Pair | None = None
+        if features is not None and len(features[0]) == 1 and (added is None or len(added[0]) == 1):
+            self.common = self._own(0)
+
+    def _own(self, row: int) -> Pair | None:
+        """One prompt's features in blocked order, [h, w, 2 C] and [h, w, C], the finer first."""
+        if self.features is None:
+            return None
+        fine, middle = (feature[row if len(feature) > 1 else 0] for feature in self.features)
+        if self.added is not None:
+            more = [maps[row if len(maps) > 1 else 0] for maps in self.added]
+            fine, middle = fine + more[0], middle + more[1]
+        return blocked(fine[None], 4)[0], blocked(middle[None], 2)[0]
+
+    def pixels(self, cells: Cells, row: int, patches: Sequence[tuple[Patches, int]] = ()) -> Tensor:
+        """All pixels of one prompt in blocked order, [16 h w, C / 8].
+
+        row: of the features. patches: added to the fine and the middle features, each with the row of it.
+        """
+        channels = len(self.norm.weight)
+        up = cells.projected(*self.first)
+        own = self.common or self._own(row)
+        if own is not None:
+            up.add_(own[1].view_as(up))
+        for patch, at in patches[1:]:
+            patch.add(at, up, self.grid)
+        up = F.layer_norm(up.view(-1, channels), (channels,), self.norm.weight, self.norm.bias, self.norm.eps)
+        torch.ops.aten.gelu_(up)
+        if own is None:
+            return linear(up, *self.second, gelu=True).view(-1, channels // 2)
+        pixels = linear(up, *self.second)
+        pixels.add_(own[0].view_as(pixels))
+        for patch, at in patches[:1]:
+            patch.add(at, pixels, self.grid)
+        return torch.ops.aten.gelu_(pixels).view(-1, channels // 2)  # type: ignore[no-any-return]
+
+
+class Canvas:
+    """Logits [P, M, 4h, 4w] that are filled in one prompt at a time."""
+
+    def __init__(self, count: int, answers: int, grid: tuple[int, int]) -> None:
+        height, width = self.grid = grid
+        self.logits = torch.empty(count, answers, 4 * height, 4 * width)
+        # the two pixels of a pair stay together and move as one number of twice the width
+        self._pairs = self.logits.view(torch.float64).view(count, answers, height, 2, 2, width, 2)
+
+    def draw(self, row: int, kernels: Tensor, pixels: Tensor) -> None:
+        """The masks of a prompt: kernels [M, K] times pixels [16 h w, K] in blocked order."""
+        drawn = linear(kernels, pixels).view(torch.float64).view(len(kernels), *self.grid, 2, 2, 2)
+        self._pairs[row] = drawn.permute(0, 1, 3, 5, 2, 4)
+
+
+def _grown(layer: nn.Module, rows: int) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a transposed convolution of kernel and stride 2 as a linear layer for about `rows` cells.
+
+    In blocked order it takes [N, C] to [N, 4 C'], the same memory as [4 N, C'].
+    """
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    bias: Tensor = layer.bias  # type: ignore[assignment]
+    flat = weight.permute(2, 3, 1, 0).reshape(4 * weight.shape[1], -1)
+    return packed(flat, rows), bias.repeat(4)

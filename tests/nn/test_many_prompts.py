@@ -1,0 +1,136 @@
+"""Many prompts on one image: the lean decoder gives the plain modules' masks, however prompts are grouped and drawn."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from anymask.nn import fast_decoder
+from anymask.nn.dense_prompts import DensePromptEncoder, UndrawnPrompts
+from anymask.nn.mask_decoder import ALL, CANDIDATES, SINGLE, MaskDecoder
+from anymask.nn.prompt_encoder import EncodedPrompts
+
+GRID = (12, 20)
+FRAME = (96, 160)
+
+
+def noisy(module):
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(0, 0.2)
+    return module.eval()
+
+
+@pytest.fixture
+def parts():
+    torch.manual_seed(0)
+    encoder = noisy(DensePromptEncoder(32, GRID, FRAME))
+    decoder = noisy(MaskDecoder(32, heads=4, mlp_dim=64, iou_hidden=32, sigmoid_iou=True))
+    image = torch.randn(1, 32, *GRID)
+    high_res = (torch.randn(1, 4, 4 * GRID[0], 4 * GRID[1]), torch.randn(1, 8, 2 * GRID[0], 2 * GRID[1]))
+    with torch.no_grad():
+        yield encoder, decoder, image, high_res
+
+
+def given(kind, count):
+    """points, labels, boxes, masks"""
+    points = torch.rand(count, 2, 2) * torch.tensor([FRAME[1], FRAME[0]])
+    labels = torch.tensor([[1, 0]]).repeat(count, 1)
+    corner = torch.rand(count, 2) * 60
+    boxes = torch.cat([corner, corner + 1 + torch.rand(count, 2) * 35], 1)
+    edges = torch.tensor([[0.0, 0], [FRAME[1] - 1, FRAME[0] - 1], [0, FRAME[0] - 1], [-50, 300]])
+    masks = torch.randn(count, 1, 4 * GRID[0], 4 * GRID[1])
+    return {
+        "one point": (points[:, :1], labels[:, :1], None, None),
+        "two points": (points, labels, None, None),
+        "alike": (torch.full((count, 2, 2), 40.0), torch.ones(count, 2, dtype=torch.long), None, None),
+        "edges": (edges.repeat(count, 1)[:count, None], labels[:, :1], None, None),
+        "padding": (points, torch.tensor([[-1, -1]]).repeat(count, 1), None, None),
+        "boxes": (None, None, boxes, None),
+        "points and boxes": (points, labels, boxes, None),
+        "masks": (points, labels, None, masks),
+        "masks alone": (None, None, None, masks),
+    }[kind]
+
+
+KINDS = ("one point", "two points", "alike", "edges", "padding", "boxes", "points and boxes", "masks", "masks alone")
+
+
+def same(ours, plain):
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5 * float(other.abs().max()), rtol=1e-4)
+
+
+def plainly(monkeypatch, call):
+    with monkeypatch.context() as patch:
+        patch.setenv("ANYMASK_FAST", "0")
+        return call()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 3, 4, 9, 17])
+def test_masks_are_those_of_the_plain_decoder(parts, monkeypatch, kind, count):
+    encoder, decoder, image, high_res = parts
+    prompts = given(kind, count)
+    plain = plainly(monkeypatch, lambda: decoder(image, encoder.dense_pe(), encoder(*prompts), high_res, CANDIDATES))
+    undrawn = encoder.undrawn(*prompts)
+    assert isinstance(undrawn, UndrawnPrompts) == (prompts[3] is None)
+    same(decoder(image, encoder.dense_pe(), undrawn, high_res, CANDIDATES), plain)
+
+
+@pytest.mark.parametrize("answers", [ALL, SINGLE, CANDIDATES])
+@pytest.mark.parametrize("fine", [True, False])
+@pytest.mark.parametrize("kind", ["one point", "masks"])
+def test_answers_with_and_without_fine_features(parts, monkeypatch, answers, fine, kind):
+    encoder, decoder, image, high_res = parts
+    sparse, dense, maps = encoder(*given(kind, 6))
+    if kind == "one point":
+        dense, maps = dense[:1], None
+    prompts = EncodedPrompts(sparse, dense, maps if fine else None)
+    arguments = image, encoder.dense_pe(), prompts, high_res if fine else None, answers
+    same(decoder(*arguments), plainly(monkeypatch, lambda: decoder(*arguments)))
+
+
+def test_groups_give_what_prompts_alone_give(parts, monkeypatch):
+    encoder, decoder, image, high_res = parts
+    prompts = given("one point", 11)
+    together = decoder(image, encoder.dense_pe(), encoder.undrawn(*prompts), high_res)
+    monkeypatch.setattr(fast_decoder, "GROUP", 3)
+    same(decoder(image, encoder.dense_pe(), encoder.undrawn(*prompts), high_res), together)
+    for row in range(11):
+        alone = encoder.undrawn(prompts[0][row : row + 1], prompts[1][row : row + 1])
+        same(decoder(image, encoder.dense_pe(), alone, high_res), [answer[row : row + 1] for answer in together])
+
+
+def test_drawing_is_left_to_the_decoder_only_where_nobody_would_notice(parts, monkeypatch):
+    encoder, *_ = parts
+    prompts = given("one point", 2)
+    with torch.enable_grad():
+        assert encoder.undrawn(*prompts).dense.requires_grad
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert isinstance(encoder.undrawn(*prompts), EncodedPrompts)
+    assert isinstance(plainly(monkeypatch, lambda: encoder.undrawn(*prompts)), EncodedPrompts)
+    for listened in (encoder, encoder.draw[1]):
+        seen = []
+        handle = listened.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        assert isinstance(encoder.undrawn(*prompts), EncodedPrompts) and seen
+        handle.remove()
+    assert isinstance(encoder.undrawn(*prompts), UndrawnPrompts)
+    undrawn = encoder.undrawn(*prompts).drawn()
+    for one, other in zip(undrawn, encoder(*prompts), strict=True):
+        if isinstance(one, torch.Tensor):
+            torch.testing.assert_close(one, other)
+
+
+def test_a_decoder_that_is_listened_to_draws_everything(parts, monkeypatch):
+    encoder, decoder, image, high_res = parts
+    undrawn = encoder.undrawn(*given("one point", 5))
+    expected = decoder(image, encoder.dense_pe(), undrawn, high_res)
+    seen = []
+    handle = decoder.transformer.layers[0].register_forward_hook(lambda *_: seen.append(1))
+    same(decoder(image, encoder.dense_pe(), undrawn, high_res), expected)
+    assert seen == [1]
+    handle.remove()
+    with torch.enable_grad():
+        logits, _ = decoder(image, encoder.dense_pe(), undrawn, high_res)
+        assert logits.requires_grad
