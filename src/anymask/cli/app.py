@@ -14,6 +14,7 @@ from anymask.errors import AnymaskError, BadPrompt, BadSetting, NotYet, UnknownM
 
 COMMANDS = {
     "segment": "Masks of what you point at, in one picture or many.",
+    "everything": "Masks of all objects, in one picture or in folders of any size.",
     "models": "The family: size, licence, prompts, and what is on this machine.",
     "train": "Train or fine-tune a model on COCO folders.",
     "evaluate": "Measure a model on photos with true masks.",

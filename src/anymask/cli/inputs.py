@@ -20,17 +20,21 @@ OWN = (".overlay", ".mask", ".cutout")
 """Parts of names that our own results have; they are not pictures to segment when they lie in a folder."""
 
 
-def pictures(named: Sequence[str]) -> tuple[list[Path], list[BadImage]]:
-    """(files, problems): names as they are, the pictures of folders (not of folders within), matches of patterns.
+def pictures(
+    named: Sequence[str], *, recursive: bool = False, apart_from: Path | None = None
+) -> tuple[list[Path], list[BadImage]]:
+    """(files, problems): names as they are, the pictures of folders, matches of patterns.
 
     Files keep the order they are named in, folders and patterns give theirs by name; each file comes once.
+    recursive: also those of folders within folders, hidden ones left out. apart_from: a folder of results, which is
+    not searched when it lies within another.
     """
     found: dict[str, Path] = {}
     problems = []
     for name in named:
         path = Path(name).expanduser()
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if _wanted(file))
+            files = _within(path, apart_from) if recursive else sorted(file for file in path.iterdir() if _wanted(file))
             if not files:
                 problems.append(BadImage(f"the folder {name} holds no pictures"))
         elif not path.exists() and glob.has_magic(name):
@@ -70,6 +74,18 @@ def titles(paths: Sequence[Path]) -> list[str]:
             names[place], number = f"{name}-{number}", number + 1
         taken.add(names[place].casefold())
     return names
+
+
+def _within(folder: Path, apart_from: Path | None) -> list[Path]:
+    """The pictures of a folder and of all folders in it, each folder's own ones first, by name."""
+    left_out = None if apart_from is None else os.path.realpath(apart_from)
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            name for name in folders if name[0] != "." and os.path.realpath(os.path.join(place, name)) != left_out
+        )
+        found += [file for file in map(Path(place).joinpath, sorted(names)) if _wanted(file)]
+    return found
 
 
 def _only_where_shared(names: list[str], longer: list[str]) -> list[str]:

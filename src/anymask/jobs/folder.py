@@ -140,19 +140,26 @@ def run(
     return Report(ordered, total, fresh, time.perf_counter() - begun, caught[0] if caught else None)
 
 
-def complete(place: Place, form: str, titles: Sequence[str], stop: Callable[[], bool] = lambda: False) -> None:
-    """Writes the files of the whole data set, of the images `titles` in that order. Raises NotWritten."""
+def complete(
+    place: Place, form: str, titles: Sequence[str], stop: Callable[[], bool] = lambda: False, *, note: bool = True
+) -> list[str]:
+    """Writes the files of the whole data set, of the images `titles` in that order; their names. Raises NotWritten.
+
+    stop: asked now and then whether to leave it. note: keep the names, for starting anew.
+    """
     from anymask.records.formats import format_named
 
     names: list[str] = []
     for name, content in format_named(form).finish(titles, _reading(place)):
         names.append(name)
         # noted first: a file is never there without being known
-        place.write(DATASET, json.dumps(names).encode("ascii"))
+        if note:
+            place.write(DATASET, json.dumps(names).encode("ascii"))
         try:
             place.write(name, _until(pieces(content), stop))
         except _Interrupted:
-            return
+            break
+    return names
 
 
 def clear(place: Place) -> None:

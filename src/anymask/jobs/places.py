@@ -128,6 +128,12 @@ class LocalFolder:
             self.remove(path)
         return len(left)
 
+    def bare(self) -> None:
+        """Removes OWN when it holds nothing; for results that are no job's."""
+        with suppress(OSError):
+            (self.root / OWN / "unfinished").rmdir()
+            (self.root / OWN).rmdir()
+
 
 def pieces(content: Iterable[bytes], size: int = 1 << 20) -> Iterator[bytes]:
     """The same bytes in pieces of about `size`, so that small ones cost no call each."""

@@ -6,10 +6,10 @@ without arguments that gives a step: `Everything` below, or a function of a test
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anymask.errors import BadSetting
@@ -72,7 +72,7 @@ class Everything:
     tree: bool = False
     fetch: Callable[[str], bytes] | None = None
 
-    def __call__(self) -> Step:
+    def __call__(self) -> Looking:
         """Loads the model; raises as `models.load` does."""
         import torch
 
@@ -89,13 +89,15 @@ class Everything:
 
 
 class Looking:
-    """The step of everything mode, with its model."""
+    """The step of everything mode, with its model. tell: called as an image goes on, with parts done and in all."""
 
     def __init__(self, how: Everything, model: PromptModel, form: Format) -> None:
         self.how, self.model, self.form = how, model, form
+        self.tell: Callable[[int, int], None] | None = None
 
     def __call__(self, item: Item) -> Answer:
         """The files of an image and what is to be known of it. Raises BadImage, NotEnoughMemory."""
+        _stand(item)
         start = time.perf_counter()
         record = self.record(item)
         found = time.perf_counter()
@@ -120,9 +122,6 @@ class Looking:
 
         how = self.how
         source = item.source if how.fetch is None else how.fetch(item.at)
-        # what is a relative path in the list may be named from another folder now
-        if how.fetch is None and not Path(item.source).is_absolute() and not Path(item.source).exists():
-            source = item.at
         with Raster.open(source, bands=how.bands) as raster:
             image = _whole(raster) if how.tile is None else getattr(raster, "image", None)
             reference = ImageRef.of_raster(raster) if image is None else ImageRef.of(image)
@@ -138,10 +137,19 @@ class Looking:
 
         how = self.how
         if how.tile is None and image is not None:
-            return everything(image, self.model, **how.options)
+            return everything(image, self.model, tell=self.tell, **how.options)
         large = raster.size[0] * raster.size[1] >= TILED_FROM
         side = how.tile or (TILE if large else max(16, *raster.size))
-        return everything_tiled(raster, self.model, tile=side, overlap=how.overlap, **how.options)
+        look: dict[str, Any] = {"tile": side, "overlap": how.overlap, "tell": self.tell}
+        return everything_tiled(raster, self.model, **look, **how.options)
+
+
+def _stand(item: Item) -> None:
+    """Goes where the image's name leads to it: a job that is gone on with from another folder keeps its first names."""
+    if item.at and os.path.abspath(item.source) != item.at:
+        name = os.path.normpath(item.source)
+        if item.at.endswith(os.sep + name):
+            os.chdir(item.at[: -len(name)])
 
 
 def _whole(raster: Raster) -> Image | None:

@@ -89,8 +89,11 @@ def serve(connection: Connection, post: Post) -> None:
             lock.release()
 
 
-def settle(item: Item, step: Step, place: Place) -> Settled:
-    """Does an image and writes its files; the caller lists it. A failure is an entry as well. Raises NotWritten."""
+def settle(item: Item, step: Step, place: Place, *, debug: bool = False) -> Settled:
+    """Does an image and writes its files; the caller lists it. A failure is an entry as well. Raises NotWritten.
+
+    debug: raise whatever goes wrong.
+    """
     try:
         answer = step(item)
         for path, content in answer.files.items():
@@ -98,6 +101,8 @@ def settle(item: Item, step: Step, place: Place) -> Settled:
     except NotWritten:
         raise
     except Exception as error:  # hours into a folder, no surprise with one picture may cost the others
+        if debug:
+            raise
         return Settled(Entry(item.title, failed=told(error, item.source)))
     return Settled(Entry(item.title, None, tuple(answer.files), answer.facts, answer.cost), answer.show)
 
