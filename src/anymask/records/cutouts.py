@@ -33,7 +33,8 @@ def as_bytes(record: Record) -> Iterator[bytes]:
             part[inside, :3] = colours[y0:y1, x0:x1][inside]
             part[inside, 3] = 255
         out = io.BytesIO()
-        Pillow.fromarray(part).save(out, "PNG")
+        # a quarter of the time of Pillow's usual level, for a sixth more bytes
+        Pillow.fromarray(part).save(out, "PNG", compress_level=1)
         yield out.getvalue()
 
 

@@ -26,8 +26,8 @@ Read = Callable[[str], bytes]
 class Format(Protocol):
     """One format of a folder run.
 
-    The same record and title always give the same bytes, whatever the machine and the hour: a resumed run leaves the
-    files of an uninterrupted one.
+    The same record and title always give the same bytes, whatever the hour (compressed ones with the same libraries):
+    a resumed run leaves the files of an uninterrupted one.
     """
 
     @property

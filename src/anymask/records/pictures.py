@@ -35,7 +35,7 @@ def file(record: Record) -> tuple[str, bytes] | None:
     if picture is None:
         return None
     out = io.BytesIO()
-    picture.to_pil().save(out, "PNG")
+    picture.to_pil().save(out, "PNG", compress_level=1)
     return "png", out.getvalue()
 
 

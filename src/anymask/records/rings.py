@@ -119,9 +119,12 @@ def _joined(parts: list[Points]) -> Points:
 def _nearest(first: Points, second: Points) -> tuple[int, int]:
     """Which corner of each line is nearest to the other's."""
     best = (np.inf, 0, 0)
+    (x0, y0), (x1, y1) = first.T.astype(np.float32), second.T.astype(np.float32)
     # in pieces, so that two long lines do not fill the memory
-    for start in range(0, len(first), 1024):
-        apart = ((first[start : start + 1024, None] - second[None]) ** 2).sum(2)
+    for start in range(0, len(first), 256):
+        piece = slice(start, start + 256)
+        apart = (x0[piece, None] - x1) ** 2
+        apart += (y0[piece, None] - y1) ** 2
         at = int(apart.argmin())
         row, column = divmod(at, len(second))
         if apart[row, column] < best[0]:
