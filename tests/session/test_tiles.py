@@ -178,6 +178,13 @@ def test_a_cut_end_gives_way_to_the_tile_that_saw_it_whole_and_otherwise():
     seams.add(0, Masks.from_dense(end))
     seams.add(1, Masks.from_dense(whole))
     assert [one.strips.box() for one in seams.objects()] == [(78, 36, 132, 54)]
+    # nor is it an object if the other tile, which sees further, finds nothing there
+    seams.add(1, Masks((96, 96), []))
+    assert seams.objects() == []
+    # what reaches out of the shared zone stays: nobody saw it better
+    end[30:60, 60:80] = True
+    seams.add(0, Masks.from_dense(end))
+    assert [one.strips.box() for one in seams.objects()] == [(60, 30, 96, 60)]
 
 
 def test_masks_of_one_tile_that_look_alike_both_stay():

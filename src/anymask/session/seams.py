@@ -116,7 +116,7 @@ class Seams:
         pieces = {tile: self._pieces[tile] for tile in sorted(self._pieces)}
         links = _Links(pieces, self.zones)
         groups = _groups([piece for mine in pieces.values() for piece in mine], links)
-        found = [self._composed(group) for group in groups if not self._outdone(group, links)]
+        found = [self._composed(group) for group in groups if not self._outdone(group)]
         return _distinct(found)
 
     def _cuts(self, strips: Strips, window: Window) -> int:
@@ -129,19 +129,20 @@ class Seams:
         close = (x0 <= near, y0 <= near, x1 >= width - near, y1 >= height - near)
         return sum(a and b for a, b in zip(inner, close, strict=True))
 
-    def _outdone(self, group: list[Piece], links: _Links) -> bool:
-        """Whether this is the end of an object that another tile saw more of, and saw otherwise."""
+    def _outdone(self, group: list[Piece]) -> bool:
+        """Whether this is something cut off that another tile saw with fewer cuts, and took for something else.
+
+        A mask that ends where a tile does is hardly ever an object; kept are those that nobody saw better.
+        """
         if len(group) > 1 or not group[0].cuts:
             return False
-        piece = group[0]
+        piece, window = group[0], self.windows[group[0].tile]
         for other, view in piece.views.items():
-            if int(coco.area(view)) < piece.area:
-                continue
-            rivals = [one for one in links.pieces.get(other, ()) if piece.tile in one.views and one.cuts < piece.cuts]
-            theirs = [one.views[piece.tile] for one in rivals]
-            # the share of this piece that each of them covers
-            if theirs and float(np.max(coco.iou([view], theirs, [1] * len(theirs)))) >= AGREE:
-                return True
+            if other in self._pieces and int(coco.area(view)) == piece.area:
+                better = self.windows[other]
+                there = piece.strips.moved(window.x0 - better.x0, window.y0 - better.y0)
+                if self._cuts(there, better) < piece.cuts:
+                    return True
         return False
 
     def _composed(self, group: list[Piece]) -> Object:
