@@ -43,15 +43,17 @@ def made(folder: Path, side: int, stride: int) -> None:
         part[shape] = count
         return True
 
-    y, x = np.ogrid[:side, :side]
+    x = np.arange(side)
     middle, reach = side // 2, side // 3
-    labels[np.abs(np.hypot(y - middle, x - middle) - reach) < 40] = 1  # a ring
-    labels[np.abs(y - x // 3 - side // 20) < 25] = 2  # a road, which cuts the ring: what remains is in pieces
+    for y in range(side):
+        row = labels[y]
+        row[np.abs(np.hypot(y - middle, x - middle) - reach) < 40] = 1  # a ring
+        row[np.abs(y - x // 3 - side // 20) < 25] = 2  # a road, which cuts the ring: what remains is in pieces
     labels[side - 130 : side - 30, 30 : side - 30] = 3  # a wall, and a comb on it
     for left in range(30, side - 100, 700):
         labels[side - 1200 : side - 130, left : left + 45] = 3
-    for top, bottom in ((0, 8), (side - 8, side)):
-        labels[top:bottom] = labels[:, top:bottom] = 4  # a frame around everything
+    for edge in (slice(0, 8), slice(side - 8, side)):
+        labels[edge] = labels[:, edge] = 4  # a frame around everything
     large = count = 4
     at_seams = 0
     starts = np.arange(stride, side - 100, stride)
