@@ -19,7 +19,8 @@ TICK = 0.2
 """Seconds after which the loop looks whether it is to stop."""
 
 DEATHS = 2
-"""So many workers may die with an image in hand until it is called bad; the first death may be another's fault."""
+"""So many workers must die of the same thing to be believed: with an image in hand, which is then called bad, or one
+after the other before they are ready, which ends the run. A single death may be anybody's fault."""
 
 
 class WorkerFailed(AnymaskError, RuntimeError):
@@ -67,6 +68,7 @@ class Pool:
         """
         waiting, again = iter(items), deque[Item]()
         deaths: dict[str, int] = {}
+        unborn = 0
         left = True
         while not stop():
             # no more workers than there may be images for
@@ -88,7 +90,7 @@ class Pool:
                 if isinstance(message, Stopped):
                     raise message.error
                 if isinstance(message, Ready):
-                    hand.ready = True
+                    hand.ready, unborn = True, 0
                 elif isinstance(message, Settled):
                     hand.item = None
                     yield message
@@ -96,6 +98,9 @@ class Pool:
                     self.hands.remove(hand)
                     code = self._buried(hand)
                     if not hand.ready:
+                        unborn += 1
+                        if unborn < DEATHS:
+                            continue
                         raise WorkerFailed(f"a worker ended before it began, {_said(code)}; try fewer --workers")
                     if hand.item is None:
                         continue
