@@ -46,6 +46,14 @@ def test_categories_are_numbered_over_all_images(record, run):
     assert [one.masks.labels for one in back] == [first.masks.labels, second.masks.labels]
 
 
+def test_parents_are_ids_of_the_whole_data_set(record, run):
+    out = run("coco", {"a": record, "b": record})
+    rows = json.loads((out / "annotations.json").read_text())["annotations"]
+    assert [row.get("parent") for row in rows[3:5] + rows[13:15]] == [5, None, 15, None]
+    for back in coco.read(out / "annotations.json"):
+        assert back.masks.parents.tolist() == record.masks.parents.tolist()
+
+
 def test_a_data_set_without_images_is_one(run):
     assert coco.read(run("coco", {}, folder=".") / "annotations.json") == []
 

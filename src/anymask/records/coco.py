@@ -1,4 +1,7 @@
-"""COCO instance files: many images in one JSON, as pycocotools, labelling tools and trainers read it."""
+"""COCO instance files: many images in one JSON, as pycocotools, labelling tools and trainers read it.
+
+Beyond COCO's own keys an annotation has "score", and "parent", the id of the enclosing one, where there is one.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,12 @@ def as_dict(records: Iterable[Record], *, segmentation: Literal["rle", "polygon"
         height, width = record.image.size
         name = record.image.path if record.image.path is not None else f"{image_id:06d}"
         images.append({"id": image_id, "file_name": name, "height": height, "width": width})
-        rows = record.masks.to_coco(image_id, first_id=len(annotations) + 1, segmentation=segmentation)
-        for row, label in zip(rows, record.masks.labels, strict=True):
+        first = len(annotations) + 1
+        rows = record.masks.to_coco(image_id, first_id=first, segmentation=segmentation)
+        for row, label, parent in zip(rows, record.masks.labels, record.masks.parents.tolist(), strict=True):
             row["category_id"] = number[label if label is not None else UNNAMED]
+            if parent >= 0:
+                row["parent"] = first + parent
         annotations.extend(rows)
     return {
         "info": {"description": f"made by anymask {anymask_version()}", "version": "1.0"},
@@ -72,11 +78,14 @@ def read(path: str | os.PathLike[str]) -> list[Record]:
             size = (int(image["height"]), int(image["width"]))
             mine = rows.pop(image["id"], [])
             labels = [names[one["category_id"]] for one in mine]
+            place = {one["id"]: row for row, one in enumerate(mine) if "id" in one}
             masks = Masks(
                 size,
                 [_shape(one["segmentation"], size) for one in mine],
                 scores=[one.get("score", 1.0) for one in mine],
                 labels=[None if label == UNNAMED else label for label in labels],
+                # other tools may mean something else by the key
+                parents=[place.get(one["parent"], -1) if isinstance(one.get("parent"), int) else -1 for one in mine],
             )
             found.append(Record(ImageRef(str(image["file_name"]), size), masks, Provenance(anymask="", time="")))
     except BadSetting as error:
@@ -101,9 +110,11 @@ class Coco:
         height, width = record.image.size
         name = record.image.path if record.image.path is not None else title
         rows = record.masks.to_coco()
-        for row, label in zip(rows, record.masks.labels, strict=True):
+        for row, label, parent in zip(rows, record.masks.labels, record.masks.parents.tolist(), strict=True):
             del row["id"], row["image_id"], row["category_id"]
             row["category"] = label if label is not None else UNNAMED
+            if parent >= 0:
+                row["parent"] = parent
         part = {"image": {"file_name": name, "height": height, "width": width}, "annotations": rows}
         return {_part(title): (json.dumps(part) + "\n").encode("ascii")}
 
@@ -129,8 +140,11 @@ def _numbered(titles: Iterable[str], read: Callable[[str], bytes]) -> Iterator[b
         between = "\n" if image_id == 1 else ",\n"
         waiting.append(packer.compress((between + json.dumps({"id": image_id, **part["image"]})).encode("ascii")))
         lines = []
+        first = count + 1
         for row in part["annotations"]:
             count += 1
+            if "parent" in row:
+                row["parent"] += first
             category = number.setdefault(row.pop("category"), len(number) + 1)
             one = {"id": count, "image_id": image_id, "category_id": category, **row}
             lines.append(("\n" if count == 1 else ",\n") + json.dumps(one))
