@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
+import sys
 import warnings
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 
-from anymask.errors import BadImage, BadSetting
+from anymask.errors import BadImage, BadSetting, MissingExtra
 from anymask.pixels.image import Image
 from anymask.pixels.levels import Stretch, to_uint8
 from anymask.pixels.raster import InMemory, Raster
@@ -48,10 +50,14 @@ PLAIN = {
         COLOUR,
     ),
     "planes in strips": (np.moveaxis(COLOUR, 2, 0), {"photometric": "rgb", "planarconfig": "separate"}, COLOUR),
-    "alpha": (np.dstack([COLOUR, DEEP >> 8]).astype(np.uint8), {"photometric": "rgb"}, COLOUR),
+    "a fourth sample of no meaning": (
+        np.dstack([COLOUR, DEEP >> 8]).astype(np.uint8),
+        {"photometric": "rgb", "extrasamples": ["unspecified"]},
+        COLOUR,
+    ),
     "grey": (COLOUR[:, :, 0], {"photometric": "minisblack"}, COLOUR[:, :, :1]),
     "white is zero": (COLOUR[:, :, 0], {"photometric": "miniswhite"}, 255 - COLOUR[:, :, :1]),
-    "pages": (np.moveaxis(COLOUR, 2, 0), {"photometric": "minisblack", "metadata": {"axes": "CYX"}}, COLOUR),
+    "pages": (np.moveaxis(COLOUR, 2, 0), {"photometric": "minisblack", "metadata": {"axes": "CYX"}}, COLOUR[:, :, :1]),
     "16 bits": (DEEP, {"photometric": "minisblack", "rowsperstrip": 50}, to_uint8(DEEP)[:, :, None]),
     "16 bits, big endian": (DEEP, {"photometric": "minisblack", "byteorder": ">"}, to_uint8(DEEP)[:, :, None]),
     "float": (
@@ -99,11 +105,40 @@ def test_of_a_pyramid_the_full_resolution_is_read(tmp_path):
         assert np.array_equal(raster.read(PART), COLOUR[33:650, 100:401])
 
 
-def test_several_planes_get_a_sentence(tmp_path):
-    stack = np.zeros((2, 3, 40, 50), np.uint8)
-    options = {"photometric": "minisblack", "metadata": {"axes": "TCYX"}}
-    with pytest.raises(BadImage, match="several pictures"):
-        Raster.open(plain(tmp_path / "stack.tif", stack, options))
+def test_channels_on_pages_of_their_own_are_bands(tmp_path):
+    path = plain(tmp_path / "cells.tif", *PLAIN["pages"][:2])
+    with Raster.open(path, bands=(1, 2, 3)) as raster:
+        assert np.array_equal(raster.read(PART), COLOUR[33:650, 100:401])
+
+
+@pytest.mark.parametrize("axes", ["TYX", "ZYX", None])
+def test_of_several_pictures_the_first_counts_as_everywhere(tmp_path, axes):
+    stack = np.stack([COLOUR[:, :, 0], COLOUR[:, :, 1]])
+    options = {"photometric": "minisblack", "metadata": {"axes": axes} if axes else None}
+    path = plain(tmp_path / "stack.tif", stack, options)
+    with Raster.open(path) as raster:
+        assert np.array_equal(raster.read(ALL), Image.open(path).pixels())
+
+
+def test_what_pillow_converts_is_as_pillow_converts_it(tmp_path):
+    """With and without tifffile the same file must be the same picture."""
+    ink = Pillow.fromarray(COLOUR)
+    alpha = Pillow.fromarray((DEEP >> 8).astype(np.uint8))
+    cases = {
+        "ink": (ink.convert("CMYK"), {}),
+        "bits": (ink.convert("1"), {}),
+        "palette": (ink.convert("P"), {}),
+        "glass": (Pillow.merge("RGBA", [*ink.split(), alpha]), {}),
+        "turned": (ink, {"tiffinfo": {274: 6}}),
+    }
+    for name, (picture, options) in cases.items():
+        picture.save(tmp_path / f"{name}.tif", **options)
+        expected = Image.open(tmp_path / f"{name}.tif")
+        for source in (tmp_path / f"{name}.tif", (tmp_path / f"{name}.tif").read_bytes()):
+            with Raster.open(source) as raster:
+                assert raster.size == expected.size, name
+                seen = raster.read(Window(0, 0, raster.size[1], raster.size[0])).astype(int)
+                assert np.abs(seen - expected.pixels()).max() <= 1, name
 
 
 def test_damaged_files_get_a_sentence(tmp_path):
@@ -234,6 +269,13 @@ def test_bands_of_a_geotiff_can_be_chosen(rasterio, tmp_path):
         Raster.open(path, bands=[5])
 
 
+def test_a_geotiff_from_memory_is_what_its_file_is(rasterio, tmp_path):
+    path = placed(rasterio, tmp_path / "image.tif", np.moveaxis(COLOUR, 2, 0))
+    with Raster.open(path.read_bytes()) as raster:
+        assert raster.source is None and raster.geo.epsg == 32616
+        assert np.array_equal(raster.read(PART), COLOUR[33:650, 100:401])
+
+
 def test_a_palette_is_looked_up(rasterio, tmp_path):
     labels = (DEEP >> 14).astype(np.uint8)
     path = placed(rasterio, tmp_path / "image.tif", labels[None])
@@ -264,6 +306,21 @@ def test_windows_of_real_images_are_what_gdal_reads(rasterio, shared):
             assert np.array_equal(raster.read(Window(10, 20, 150, 120)), np.moveaxis(wanted, 0, 2))
     with Raster.open(folder / "atlanta_pan_0.5m.tif") as raster, rasterio.open(folder / "atlanta_pan_0.5m.tif") as file:
         assert np.array_equal(raster.read(Window(0, 0, 900, 900))[:, :, 0], to_uint8(file.read(1)))
+
+
+def test_a_missing_extra_is_named_and_plain_tiffs_do_without(rasterio, tmp_path, monkeypatch):
+    geo = placed(rasterio, tmp_path / "geo.tif", np.moveaxis(COLOUR, 2, 0))
+    usual = plain(tmp_path / "plain.tif", COLOUR, {"photometric": "rgb"})
+    # None makes the import fail as if the library were not there
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    # silently losing where an image lies would be worse than a sentence
+    with pytest.raises(MissingExtra, match=r"pip install 'anymask\[geo\]'"):
+        Raster.open(geo)
+    with Raster.open(usual) as raster:
+        assert isinstance(raster, InMemory) and np.array_equal(raster.read(PART), COLOUR[33:650, 100:401])
+    with pytest.raises(MissingExtra, match=r"pip install 'anymask\[tiff\]'"):
+        Raster.open(usual, bands=[1])
 
 
 def test_no_other_format_of_gdal_is_opened(rasterio, tmp_path):

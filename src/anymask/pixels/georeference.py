@@ -36,7 +36,7 @@ class Georeference:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             try:
                 full = os.path.abspath(os.fsdecode(path))
-                with rasterio.open(full, driver=driver(full)) as file:
+                with rasterio.open(full, driver=driver_of(full)) as file:
                     return cls.of_dataset(file)
             except (OSError, rasterio.errors.RasterioError) as error:
                 raise BadImage(f"{path} cannot be read as a GeoTIFF: {error}") from None
@@ -107,8 +107,12 @@ class Georeference:
             raise BadImage(f"the image's coordinate reference system is not understood: {error}") from None
 
 
-def driver(path: str) -> str:
-    """GDAL's driver for a file, by its first bytes: no other is let near it, as some fetch whatever a file names."""
+def driver_of(path: str) -> str:
+    """GDAL's driver for a file; see `driver`. Raises OSError."""
     with open(path, "rb") as file:
-        head = file.read(4)
+        return driver(file.read(4))
+
+
+def driver(head: bytes) -> str:
+    """GDAL's driver for a file's first bytes: no other is let near it, as some fetch whatever a file names."""
     return "GTiff" if head[:2] in (b"II", b"MM") else "JP2OpenJPEG"

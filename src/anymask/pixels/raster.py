@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,7 +46,8 @@ class Raster(ABC):
         TIFF files are read by windows: georeferenced ones and JPEG 2000 through rasterio (extra geo), others through
         tifffile (extra tiff). Without tifffile, and for all other formats, the image is held in memory, where its
         limit of pixels applies.
-        bands: one (grey) or three band numbers, from 1; by default the first three, or the first where there are fewer.
+        bands: one (grey) or three band numbers, from 1; by default the first three, or the first where there are fewer
+        or where channels are pages of their own.
 
         16-bit and float values are stretched as `levels.Stretch` says, once for the whole image, from an overview of
         at most SAMPLE pixels a side: windows agree where they overlap. Pixels without data are black.
@@ -55,7 +59,7 @@ class Raster(ABC):
             len(bands) not in (1, 3) or any(not isinstance(one, int) or one < 1 for one in bands)
         ):
             raise BadSetting(f"bands are one or three numbers from 1, such as (4, 3, 2), got {bands!r:.40}")
-        if isinstance(source, (str, os.PathLike)):
+        if isinstance(source, (str, os.PathLike, bytes)):
             kind = _kind(source)
             if kind == "geo":
                 from anymask.pixels.raster_geotiff import GeoTiff
@@ -142,39 +146,46 @@ def georeferenced(source: str | os.PathLike[str]) -> bool:
     return _kind(source) == "geo"
 
 
-def _kind(source: str | os.PathLike[str]) -> str:
+def _kind(source: str | os.PathLike[str] | bytes) -> str:
     """ "geo", "tiff" or "image", by the file's first bytes; errors are left to who opens it."""
     try:
+        if isinstance(source, bytes):
+            return _kind_of(io.BytesIO(source))
         path = Path(source).expanduser()
         if not path.is_file():
             return "image"
         with path.open("rb") as file:
-            head = file.read(12)
-            if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-                return "geo" if _georeferenced(file, head) else "tiff"
-            jpeg2000 = head[4:8] == b"jP  " or head[:4] == b"\xff\x4f\xff\x51"
-            return "geo" if jpeg2000 and _installed("rasterio") else "image"
+            return _kind_of(file)
     except (OSError, ValueError, RuntimeError):
         return "image"
 
 
-def _georeferenced(file: IO[bytes], head: bytes) -> bool:
-    """Whether the first page of a TIFF has one of GEO_TAGS."""
+def _kind_of(file: IO[bytes]) -> str:
+    head = file.read(12)
+    if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        jpeg2000 = head[4:8] == b"jP  " or head[:4] == b"\xff\x4f\xff\x51"
+        return "geo" if jpeg2000 and _installed("rasterio") else "image"
     try:
         file.seek(0)
-        directory = TiffImagePlugin.ImageFileDirectory_v2(
-            file.read(16 if head[2:3] == b"+" or head[3:4] == b"+" else 8)
-        )
+        # the header of a BigTIFF is twice as long
+        directory = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if b"+" in head[2:4] else 8))
         file.seek(directory.next)
         directory.load(file)
-        return any(tag in directory for tag in GEO_TAGS)
+        if any(tag in directory for tag in GEO_TAGS):
+            return "geo"
+        colours, packing, turned = (directory.get(tag, 1) for tag in (262, 259, 274))
+        bits = directory.get(258, 1)
+        deep = (bits if isinstance(bits, int) else min(bits)) >= 8
+        # what Pillow converts and tifffile hands over as it is stored: printer's colours, single bits, turned scans
+        plain = colours in (0, 1, 2, 3) or (colours == 6 and packing == 7)
+        return "tiff" if plain and deep and turned == 1 else "image"
     except Exception:  # damaged in any of Pillow's ways; the decoder will say so in a sentence
-        return False
+        return "image"
 
 
 def _installed(module: str) -> bool:
-    from importlib.util import find_spec
-
+    if module in sys.modules:
+        return sys.modules[module] is not None
     return find_spec(module) is not None
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from anymask.errors import BadImage
 from anymask.extras import need
-from anymask.pixels.georeference import Georeference, driver
+from anymask.pixels.georeference import Georeference, driver, driver_of
 from anymask.pixels.raster import SAMPLE, Raster, chosen, file_name, reason, rgb, stretch_of
 from anymask.pixels.window import Window
 
@@ -23,15 +23,22 @@ CACHE = 128 * 2**20
 class GeoTiff(Raster):
     """A georeferenced raster file; see `Raster.open`."""
 
-    def __init__(self, source: str | os.PathLike[str], bands: Sequence[int] | None = None) -> None:
+    def __init__(self, source: str | os.PathLike[str] | bytes, bands: Sequence[int] | None = None) -> None:
         self._rasterio = need("rasterio", extra="geo", to="read a GeoTIFF")
-        self.source = file_name(source)
+        need("rasterio.io", extra="geo", to="read a GeoTIFF")
+        self._name = "the GeoTIFF" if isinstance(source, bytes) else file_name(source)
+        self.source = None if isinstance(source, bytes) else self._name
+        self._memory: Any = None
         try:
             with self._quietly():
-                path = os.path.abspath(os.path.expanduser(self.source))
-                self._file = self._rasterio.open(path, driver=driver(path))
+                if isinstance(source, bytes):
+                    self._memory = self._rasterio.io.MemoryFile(source)
+                    self._file = self._memory.open(driver=driver(source[:4]))
+                else:
+                    path = os.path.abspath(os.path.expanduser(self._name))
+                    self._file = self._rasterio.open(path, driver=driver_of(path))
         except Exception as error:
-            raise BadImage(f"{self.source} cannot be read as a GeoTIFF: {reason(error)}") from None
+            raise BadImage(f"{self._name} cannot be read as a GeoTIFF: {reason(error)}") from None
         try:
             self.size = (int(self._file.height), int(self._file.width))
             self.geo = Georeference.of_dataset(self._file)
@@ -63,6 +70,8 @@ class GeoTiff(Raster):
     def close(self) -> None:
         """Lets go of the file."""
         self._file.close()
+        if self._memory is not None:
+            self._memory.close()
 
     def _chosen(self, bands: Sequence[int] | None) -> tuple[list[int], NDArray[np.uint8] | None]:
         """The numbers of the bands to read, and a palette uint8 [256, 3] to look their values up in."""
@@ -70,9 +79,9 @@ class GeoTiff(Raster):
         meaning = self._file.colorinterp
         picture = [band for band in self._file.indexes if meaning[band - 1] != colours.alpha] or [1]
         if bands is None:
-            numbers = [picture[place - 1] for place in chosen(None, len(picture), str(self.source))]
+            numbers = [picture[place - 1] for place in chosen(None, len(picture), self._name)]
         else:
-            numbers = chosen(bands, len(meaning), str(self.source))
+            numbers = chosen(bands, len(meaning), self._name)
         if len(numbers) == 1 and meaning[numbers[0] - 1] == colours.palette:
             palette = np.zeros((256, 3), np.uint8)
             for value, colour in self._file.colormap(numbers[0]).items():
@@ -92,7 +101,7 @@ class GeoTiff(Raster):
             with self._quietly():
                 found = self._file.read(self._bands, window=_spans(window), out_shape=out)
         except Exception as error:
-            raise BadImage(f"{self.source} is damaged: {reason(error)}") from None
+            raise BadImage(f"{self._name} is damaged: {reason(error)}") from None
         return np.ascontiguousarray(np.moveaxis(found, 0, -1))
 
     def _valid(self, window: Window | None, shape: tuple[int, int] | None = None) -> NDArray[np.bool_] | None:
@@ -102,7 +111,7 @@ class GeoTiff(Raster):
             with self._quietly():
                 found = self._file.dataset_mask(window=_spans(window), out_shape=shape) > 0
         except Exception as error:
-            raise BadImage(f"{self.source} is damaged: {reason(error)}") from None
+            raise BadImage(f"{self._name} is damaged: {reason(error)}") from None
         return None if found.all() else np.asarray(found, np.bool_)
 
     def _quietly(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.errors import BadImage, MissingExtra
+from anymask.errors import AnymaskError, BadImage, MissingExtra
 from anymask.extras import need
 from anymask.pixels.levels import Stretch
 from anymask.pixels.raster import SAMPLE, Raster, chosen, file_name, reason, rgb, stretch_of
@@ -22,61 +23,64 @@ CACHE = 256 * 2**20
 ROWS = 256
 """Rows that are read at once where they lie in the file as they are."""
 
-LAYOUTS = {"YX": "Y X", "YXS": "channels last", "SYX": "channels first", "CYX": "a page a channel"}
-"""Axes of the images that are read, as tifffile names them; S are samples of a pixel, C channels."""
-
 
 class PlainTiff(Raster):
-    """A TIFF file without georeference; see `Raster.open`. Of a pyramid the full resolution counts."""
+    """A TIFF file without georeference; see `Raster.open`.
 
-    def __init__(self, source: str | os.PathLike[str], bands: Sequence[int] | None = None) -> None:
+    Of a pyramid the full resolution counts, of several pictures the first one. Channels that are pages of their own, as
+    microscopes store them, are bands. As in `Image.open`, transparency is laid on white.
+    """
+
+    def __init__(self, source: str | os.PathLike[str] | bytes, bands: Sequence[int] | None = None) -> None:
         tifffile = need("tifffile", extra="tiff", to="read a TIFF by parts")
-        self.source = file_name(source)
+        self._name = "the TIFF" if isinstance(source, bytes) else file_name(source)
+        self.source = None if isinstance(source, bytes) else self._name
         try:
-            self._file = tifffile.TiffFile(os.path.expanduser(self.source))
+            opened = io.BytesIO(source) if isinstance(source, bytes) else os.path.expanduser(self._name)
+            self._file = tifffile.TiffFile(opened)
         except Exception as error:
-            raise BadImage(f"{self.source} cannot be read as a TIFF: {reason(error)}") from None
+            raise BadImage(f"{self._name} cannot be read as a TIFF: {reason(error)}") from None
         try:
             self._open(bands)
-        except (BadImage, ValueError, MissingExtra):
+        except AnymaskError:
             self.close()
             raise
         except Exception as error:  # a damaged file fails in any of tifffile's ways
             self.close()
-            raise BadImage(f"{self.source} is damaged: {reason(error)}") from None
+            raise BadImage(f"{self._name} is damaged: {reason(error)}") from None
 
     def _open(self, bands: Sequence[int] | None) -> None:
         if not self._file.series:
-            raise BadImage(f"{self.source} holds no image")
+            raise BadImage(f"{self._name} holds no image")
         full = self._file.series[0].levels[0]
-        # I and Q are axes that the file gives no name
-        sides = [("C" if axis in "IQ" else axis, int(side)) for axis, side in zip(full.axes, full.shape, strict=True)]
-        axes = "".join(axis for axis, side in sides if axis in "YXS" or side > 1)
-        if axes not in LAYOUTS or max((side for axis, side in sides if axis == "C"), default=0) > 16:
-            shape = " x ".join(f"{axis} {side}" for axis, side in sides)
-            raise BadImage(f"{self.source} holds several pictures ({shape}); save the plane you want as its own file")
-        self.size = (dict(sides)["Y"], dict(sides)["X"])
-        self._key = full.keyframe
-        self._pages = list(full.pages) if axes == "CYX" else [full.pages[0]]
-        self._planar = axes == "SYX"
+        self._key = key = full.keyframe
+        self.size = (int(key.imagelength), int(key.imagewidth))
+        samples = int(key.samplesperpixel)
+        sides = {axis: int(side) for axis, side in zip(full.axes, full.shape, strict=True) if side > 1 or axis in "YX"}
+        split = set(sides) == {"C", "Y", "X"} and len(full.pages) == sides["C"] and samples == 1
+        self._pages = list(full.pages) if split else [full.pages[0]]
+        self._planar = samples > 1 and int(key.planarconfig) == 2
         # strips that lie one after the other undecoded, often a single one as large as the image
-        self._plain = not self._key.is_tiled and all(page.is_memmappable for page in self._pages)
+        self._plain = not key.is_tiled and all(page.is_memmappable for page in self._pages)
         self._palette = self._colours()
-        alpha = 1 if len(self._key.extrasamples) and axes != "CYX" else 0
-        count = len(self._pages) if axes == "CYX" else int(self._key.samplesperpixel)
-        if bands is None:
-            self._bands = chosen(None, max(1, count - alpha), str(self.source))
+        self._premultiplied: bool | None = None
+        if bands is not None:
+            self._bands = chosen(bands, max(samples, len(self._pages)), self._name)
+        elif samples == 4 and key.dtype == np.uint8 and key.extrasamples and int(key.extrasamples[0]) in (1, 2):
+            self._bands, self._premultiplied = [1, 2, 3, 4], int(key.extrasamples[0]) == 1
         else:
-            self._bands = chosen(bands, count, str(self.source))
+            self._bands = chosen(None, samples - len(key.extrasamples) or 1, self._name)
         self._kept: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._bytes = 0
-        self._stretch = Stretch("same") if full.dtype == np.uint8 else self._overview()
+        self._stretch = Stretch("same") if key.dtype == np.uint8 else self._overview()
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """uint8 [h, w, 3] RGB of a window inside the image. Raises BadImage, MissingExtra."""
         values = self._values(self._inside(window))
         if self._palette is not None:
             return self._palette[values[:, :, 0]]
+        if self._premultiplied is not None:
+            return _on_white(values, self._premultiplied)
         levels = rgb(values, None, self._stretch)
         return np.asarray(255 - levels) if self._key.photometric.name == "MINISWHITE" else levels
 
@@ -87,7 +91,7 @@ class PlainTiff(Raster):
     def _colours(self) -> NDArray[np.uint8] | None:
         name = getattr(self._key.photometric, "name", str(self._key.photometric))
         if name in ("SEPARATED", "CIELAB", "ICCLAB", "ITULAB"):
-            raise BadImage(f"{self.source} is in {name} colours; convert it to RGB first")
+            raise BadImage(f"{self._name} is in {name} colours; convert it to RGB first")
         if name != "PALETTE" or self._key.colormap is None or self._key.dtype.kind != "u":
             return None
         return np.ascontiguousarray((np.asarray(self._key.colormap) >> 8).astype(np.uint8).T)
@@ -148,7 +152,7 @@ class PlainTiff(Raster):
         file.seek(int(self._pages[page].dataoffsets[0]) + (plane * self.size[0] + y0) * row)
         data = file.read((y1 - y0) * row)
         if len(data) != (y1 - y0) * row:
-            raise BadImage(f"{self.source} is damaged: it ends before the image does")
+            raise BadImage(f"{self._name} is damaged: it ends before the image does")
         return np.frombuffer(data, key.dtype.newbyteorder(self._file.byteorder)).reshape(y1 - y0, width, samples)
 
     def _segment(self, page: int, index: int) -> NDArray[Any] | None:
@@ -170,9 +174,9 @@ class PlainTiff(Raster):
         except Exception as error:
             if "imagecodecs" in str(error):
                 raise MissingExtra(
-                    f"To read {self.source} anymask needs imagecodecs: pip install 'anymask[tiff]'"
+                    f"To read {self._name} anymask needs imagecodecs: pip install 'anymask[tiff]'"
                 ) from None
-            raise BadImage(f"{self.source} is damaged: {reason(error)}") from None
+            raise BadImage(f"{self._name} is damaged: {reason(error)}") from None
         if decoded is None:
             return None
         segment: NDArray[Any] = decoded[0]
@@ -181,3 +185,11 @@ class PlainTiff(Raster):
         while self._bytes > CACHE and len(self._kept) > 1:
             self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return segment
+
+
+def _on_white(values: NDArray[np.uint8], premultiplied: bool) -> NDArray[np.uint8]:
+    """uint8 [h, w, 3] of RGBA [h, w, 4] before white."""
+    colours, alpha = values[:, :, :3].astype(np.uint16), values[:, :, 3:].astype(np.uint16)
+    if not premultiplied:
+        colours = (colours * alpha + 127) // 255
+    return np.minimum(colours + 255 - alpha, 255).astype(np.uint8)
