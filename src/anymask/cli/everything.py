@@ -33,7 +33,7 @@ def everything(
             "--format",
             "-f",
             metavar="FORMAT",
-            help="sa1b, coco, yolo, voc, png, svg, cutouts, geojson, gpkg, geotiff.",
+            help="sa1b, coco, yolo, voc, png, svg, cutouts, geojson, geopackage, geotiff.",
         ),
     ] = "sa1b",
     preset: Annotated[str, typer.Option(metavar="NAME", help="default, sa1b, lvis, proposals.")] = "default",
