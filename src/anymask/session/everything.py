@@ -21,6 +21,7 @@ from anymask.masks.clean import without_small
 from anymask.masks.masks import Masks
 from anymask.masks.rle import RLE, of_lengths
 from anymask.masks.rle import edges as edges_of
+from anymask.masks.tree import parents
 from anymask.models.interface import Decoded, PromptModel
 from anymask.pixels.image import Image, ImageLike
 from anymask.pixels.resize import HW
@@ -80,10 +81,6 @@ def everything(
     settings = EverythingSettings.of(preset, loaded.card, **options)
     opened = Image.open(image)
     masks = as_masks(find(loaded, opened, settings, tell), opened)
-    try:
-        from anymask.masks.tree import parents
-    except ModuleNotFoundError:  # until it lands
-        return masks
     return masks.replace(parents=parents(masks))
 
 
