@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
 
-from anymask.nn import fast_decoder
+from anymask.nn import fast_decoder, fast_low_rank, fast_upscale
 from anymask.nn.dense_prompts import DensePromptEncoder, UndrawnPrompts
 from anymask.nn.mask_decoder import ALL, CANDIDATES, SINGLE, MaskDecoder
-from anymask.nn.prompt_encoder import EncodedPrompts
+from anymask.nn.prompt_encoder import EncodedPrompts, PromptEncoder
 
 GRID = (12, 20)
 FRAME = (96, 160)
@@ -134,3 +136,21 @@ def test_a_decoder_that_is_listened_to_draws_everything(parts, monkeypatch):
     with torch.enable_grad():
         logits, _ = decoder(image, encoder.dense_pe(), undrawn, high_res)
         assert logits.requires_grad
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("fine", [True, False])
+@pytest.mark.parametrize("count", [7, 8, 19])
+def test_prompts_that_share_their_cells_never_compute_them(monkeypatch, depth, fine, count):
+    torch.manual_seed(1)
+    encoder = noisy(PromptEncoder(64, GRID, FRAME))
+    decoder = noisy(MaskDecoder(64, depth=depth, heads=1, mlp_dim=64, iou_hidden=32))
+    made = mock.Mock(wraps=fast_low_rank._next)
+    monkeypatch.setattr(fast_low_rank, "_next", made)
+    monkeypatch.setattr(fast_upscale, "BAND", 70)
+    high_res = (torch.randn(1, 8, 4 * GRID[0], 4 * GRID[1]), torch.randn(1, 16, 2 * GRID[0], 2 * GRID[1]))
+    with torch.no_grad():
+        prompts = encoder(*given("one point", count))
+        arguments = 3 * torch.randn(1, 64, *GRID), encoder.dense_pe(), prompts, high_res if fine else None
+        same(decoder(*arguments), plainly(monkeypatch, lambda: decoder(*arguments)))
+    assert made.called == (count >= fast_decoder.LAYERED_PROMPTS)

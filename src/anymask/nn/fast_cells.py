@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from anymask.nn.two_way import Attention, TwoWayBlock
 
 
+ROWS = 512
+"""Cells that are normed at a time: a piece that small stays in the cache, and its memory with the process."""
+
+
 class Cells(Protocol):
     """The cells of one prompt."""
 
@@ -29,46 +33,70 @@ class Cells(Protocol):
         """What tokens with (scaled) queries [heads, T, width] read, the values' bias left out, same shape."""
         ...
 
-    def heed(self, block: TwoWayBlock, key: Tensor, written: Tensor) -> Cells:
-        """The cells after the block's image-to-token attention and norm.
+    def heed(self, block: TwoWayBlock, key: Tensor, value: Tensor, written: Tensor) -> Cells:
+        """The cells after the block's image-to-token attention and norm; these here are used up.
 
-        key: of the tokens, scaled, [heads, T, width]; written: what a head and token adds to a cell, [heads * T, C].
+        key, value: of the tokens, the keys scaled, [heads, T, width]; written: what a head and token adds to a cell,
+        [heads * T, C].
         """
         ...
 
-    def projected(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """A linear layer, its weight perhaps packed, on all cells: [N, out]."""
+    def projected(self, layer: Layer, band: slice) -> Tensor:
+        """The layer on some of the cells: fresh memory [len(band), out]."""
         ...
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A linear layer for many rows: weight [out, C], the same packed, bias [out]."""
+
+    weight: Tensor
+    ready: Tensor
+    bias: Tensor
+
+
+class Room:
+    """Memory that prompts work in one after another, for fresh memory is several times slower than memory in use.
+
+    placed: [N, C]. scores: [heads * T, N]. products: [blocks * heads * T, N].
+    """
+
+    def __init__(self, cells: int, channels: int, rows: int, blocks: int) -> None:
+        self.placed = torch.empty(cells, channels)
+        self.scores, self.products = torch.empty(rows, cells), torch.empty(blocks * rows, cells)
+
+
 class OwnCells:
-    """Cells of one prompt as they are, [N, C], and the positions [N, C] that are added for keys and queries."""
+    """Cells of one prompt as they are, [N, C], and the positions [N, C] that are added for keys and queries.
 
-    def __init__(self, cells: Tensor, places: Tensor) -> None:
-        self.cells, self.places = cells, places
-        self._placed: Tensor | None = None
+    ours: whether the cells may be overwritten.
+    """
 
-    @property
-    def placed(self) -> Tensor:
-        """Cells and their positions."""
-        if self._placed is None:
-            self._placed = self.cells + self.places
-        return self._placed
+    def __init__(self, cells: Tensor, places: Tensor, room: Room, ours: bool) -> None:
+        self.cells, self.places, self.room, self.ours = cells, places, room, ours
 
     def look(self, attn: Attention, query: Tensor) -> Tensor:
-        weights = linear(folded(query, attn.k_proj), self.placed)
+        """See `Cells.look`."""
+        weights = linear(folded(query, attn.k_proj), self._placed())
         weights = torch.softmax(weights, -1, out=weights)
         return unfolded(linear(weights, self.cells.t()), attn)
 
-    def heed(self, block: TwoWayBlock, key: Tensor, written: Tensor) -> Cells:
+    def _placed(self) -> Tensor:
+        return torch.add(self.cells, self.places, out=self.room.placed)
+
+    def heed(self, block: TwoWayBlock, key: Tensor, value: Tensor, written: Tensor) -> Cells:
+        """See `Cells.heed`."""
         back = block.cross_attn_image_to_token
         offset = key @ back.q_proj.bias.unflatten(0, (back.heads, -1, 1))
-        scores = linear(folded(key, back.q_proj), self.placed).view(*key.shape[:2], -1).add_(offset)
+        scores = linear(folded(key, back.q_proj), self._placed()).unflatten(0, key.shape[:2]).add_(offset)
         weights = torch.softmax(scores, 1, out=scores).flatten(0, 1)
-        return OwnCells(_normed(block, torch.addmm(self.cells, weights.t(), written)), self.places)
+        cells = self.cells if self.ours else torch.empty_like(self.cells)
+        torch.addmm(self.cells, weights.t(), written, out=cells)
+        return OwnCells(_normed(block, cells), self.places, self.room, True)
 
-    def projected(self, weight: Tensor, bias: Tensor) -> Tensor:
-        return linear(self.cells, weight, bias)
+    def projected(self, layer: Layer, band: slice) -> Tensor:
+        """See `Cells.projected`."""
+        return linear(self.cells[band], layer.ready, layer.bias)
 
 
 @dataclass(frozen=True)
@@ -84,10 +112,11 @@ class SharedCells:
     keys: Tensor
     queries: Tensor
     values: Tensor
-    drawing: Tensor | None
+    drawing: Tensor
 
     @classmethod
     def of(cls, block: TwoWayBlock, cells: Tensor, places: Tensor, drawing: Tensor | None) -> SharedCells:
+        """For a first block; `drawing` is None where nothing is drawn."""
         look, back = block.cross_attn_token_to_image, block.cross_attn_image_to_token
         placed = cells + places
         keys, queries = (
@@ -95,53 +124,59 @@ class SharedCells:
             for layer in (look.k_proj, back.q_proj)
         )
         values = linear(cells, look.v_proj.weight).unflatten(1, (look.heads, -1)).transpose(0, 1).contiguous()
-        return cls(cells, places, keys, queries, values, drawing)
+        return cls(
+            cells, places, keys, queries, values, cells.new_empty(cells.shape[1], 0) if drawing is None else drawing
+        )
 
 
 class FirstCells:
     """The cells of one prompt before the first block: the shared ones and what is drawn into them.
 
-    memory: [D + heads * T, N], free to be used; its first D rows are what was drawn.
+    memory: [D + heads * T, N], its first D rows are what was drawn; cells: [N, C]. Both are overwritten.
     """
 
-    def __init__(self, shared: SharedCells, memory: Tensor) -> None:
-        self.shared, self.memory = shared, memory
-        self.drawn = memory[: 0 if shared.drawing is None else shared.drawing.shape[1]]
+    def __init__(self, shared: SharedCells, memory: Tensor, cells: Tensor, room: Room) -> None:
+        depth = shared.drawing.shape[1]
+        self.shared, self.memory, self.cells, self.room = shared, memory, cells, room
+        self.drawn, self.weights = memory[:depth], memory[depth:]
 
-    def _scores(self, tokens: Tensor, ours: Tensor, layer: nn.Module, out: Tensor) -> Tensor:
+    def _scores(self, tokens: Tensor, ours: Tensor, layer: nn.Module) -> Tensor:
         """tokens [heads, T, width] times projected cells [heads, width, N]: [heads * T, N]."""
-        scores = torch.bmm(tokens, ours, out=out.unflatten(0, tokens.shape[:2])).flatten(0, 1)
-        if self.shared.drawing is not None:
-            scores.addmm_(folded(tokens, layer) @ self.shared.drawing, self.drawn)
-        return scores
+        torch.bmm(tokens, ours, out=self.weights.unflatten(0, tokens.shape[:2]))
+        if len(self.drawn):
+            self.weights.addmm_(folded(tokens, layer) @ self.shared.drawing, self.drawn)
+        return self.weights
 
     def look(self, attn: Attention, query: Tensor) -> Tensor:
-        scores = self._scores(query, self.shared.keys, attn.k_proj, self.memory[len(self.drawn) :])
+        """See `Cells.look`."""
+        scores = self._scores(query, self.shared.keys, attn.k_proj)
         weights = torch.softmax(scores, -1, out=scores)
         read = torch.bmm(weights.unflatten(0, query.shape[:2]), self.shared.values)
-        if self.shared.drawing is not None:
+        if len(self.drawn):
             read += unfolded(linear(weights, self.drawn) @ self.shared.drawing.t(), attn)
         return read
 
-    def heed(self, block: TwoWayBlock, key: Tensor, written: Tensor) -> Cells:
-        back = block.cross_attn_image_to_token
-        scores = self._scores(key, self.shared.queries, back.q_proj, self.memory[len(self.drawn) :])
+    def heed(self, block: TwoWayBlock, key: Tensor, value: Tensor, written: Tensor) -> Cells:
+        """See `Cells.heed`."""
+        scores = self._scores(key, self.shared.queries, block.cross_attn_image_to_token.q_proj)
         scores = scores.unflatten(0, key.shape[:2])
         torch.softmax(scores, 1, out=scores)
-        if self.shared.drawing is not None:
-            written = torch.cat([self.shared.drawing.t(), written])
-        cells = torch.addmm(self.shared.cells, self.memory.t(), written)
-        return OwnCells(_normed(block, cells), self.shared.places)
+        written = torch.cat([self.shared.drawing.t(), written])
+        torch.addmm(self.shared.cells, self.memory.t(), written, out=self.cells)
+        return OwnCells(_normed(block, self.cells), self.shared.places, self.room, True)
 
-    def projected(self, weight: Tensor, bias: Tensor) -> Tensor:
-        own = self.shared.cells
-        if self.shared.drawing is not None:
-            own = torch.addmm(own, self.drawn.t(), self.shared.drawing.t())
-        return linear(own, weight, bias)
+    def projected(self, layer: Layer, band: slice) -> Tensor:
+        """See `Cells.projected`."""
+        own = torch.addmm(self.shared.cells[band], self.drawn[:, band].t(), self.shared.drawing.t())
+        return linear(own, layer.ready, layer.bias)
 
 
 def _normed(block: TwoWayBlock, cells: Tensor) -> Tensor:
-    return F.layer_norm(cells, cells.shape[1:], block.norm4.weight, block.norm4.bias, block.norm4.eps)
+    """The block's last norm, in place."""
+    norm = block.norm4
+    for rows in cells.split(ROWS):
+        rows.copy_(F.layer_norm(rows, rows.shape[1:], norm.weight, norm.bias, norm.eps))
+    return cells
 
 
 def by_head(layer: nn.Module, heads: int) -> Tensor:

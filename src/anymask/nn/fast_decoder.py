@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from anymask.nn.dense_prompts import UndrawnPrompts
-from anymask.nn.fast_cells import Cells, FirstCells, OwnCells, SharedCells
+from anymask.nn.fast_cells import Cells, FirstCells, Layer, OwnCells, Room, SharedCells
 from anymask.nn.fast_drawing import Drawing, Patches, biases, second
+from anymask.nn.fast_low_rank import LayeredCells, LayeredImage
 from anymask.nn.fast_upscale import Canvas, Upscaler
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ FOLDED_TOKENS = 16
 
 SHARED_PROMPTS = 4
 """From so many prompts on, projecting the shared cells once is cheaper than folding for each."""
+
+LAYERED_PROMPTS = 8
+"""From so many prompts on, projecting the image's share of the cells for all blocks is cheaper than prompts' cells."""
 
 GROUP = 8
 """Prompts whose tokens are worked on together."""
@@ -58,7 +62,7 @@ def decode(
     wanted = range(decoder.mask_count)[answers]
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     canvas, scores = Canvas(count, len(wanted), grid), torch.empty(count, len(wanted))
-    source = _Source(decoder, image, pe, prompts, own.shape[0] + sparse.shape[1])
+    source = _Source(decoder, image, pe, prompts, own.shape[0] + sparse.shape[1], upscaler.first)
     for start in range(0, count, GROUP):
         rows = slice(start, min(start + GROUP, count))
         tokens = torch.cat([own.expand(rows.stop - start, -1, -1), sparse[rows]], 1)
@@ -69,8 +73,7 @@ def decode(
         mlps = [decoder.output_hypernetworks_mlps[index] for index in wanted]
         kernels = torch.stack([mlp(tokens[:, 1 + rank]) for rank, mlp in enumerate(mlps)], 1)
         for index, row in enumerate(range(rows.start, rows.stop)):
-            pixels = upscaler.pixels(cells[index], row, [(patch, index) for patch in patches])
-            canvas.draw(row, kernels[index], pixels)
+            upscaler.draw(canvas, row, cells[index], kernels[index], [(patch, index) for patch in patches])
     return canvas.logits, scores
 
 
@@ -78,40 +81,59 @@ class _Source:
     """The cells that prompts start from.
 
     image: the embedding and all that is added to it for every prompt, [1 or P, C, h, w]. tokens: of a prompt.
+    finish: the layer that cells go through in the end.
     """
 
     def __init__(
-        self, decoder: MaskDecoder, image: Tensor, pe: Tensor, prompts: EncodedPrompts | UndrawnPrompts, tokens: int
+        self,
+        decoder: MaskDecoder,
+        image: Tensor,
+        pe: Tensor,
+        prompts: EncodedPrompts | UndrawnPrompts,
+        tokens: int,
+        finish: Layer,
     ) -> None:
         self.cells, self.places = rows_of(image), rows_of(pe)[0]
         self.undrawn = prompts if isinstance(prompts, UndrawnPrompts) else None
         self.drawing = None if self.undrawn is None else second(self.undrawn.encoder)[0]
-        self.shared: SharedCells | None = None
-        self.memory: list[Tensor] = []
-        block: TwoWayBlock = decoder.transformer.layers[0]  # type: ignore[assignment]
-        count, depth = len(prompts.sparse), 0 if self.drawing is None else self.drawing.shape[1]
+        self.shared: SharedCells | LayeredImage | None = None
+        blocks: list[TwoWayBlock] = list(decoder.transformer.layers)  # type: ignore[arg-type]
+        count, channels = len(prompts.sparse), self.places.shape[1]
+        rows, depth = blocks[0].self_attn.heads * tokens, 0 if self.drawing is None else self.drawing.shape[1]
         if len(self.cells) == 1 and count >= SHARED_PROMPTS:
-            self.shared = SharedCells.of(block, self.cells[0], self.places, self.drawing)
-            depth += block.self_attn.heads * tokens
-        if depth:
-            # the same memory for every group: fresh memory is several times slower
-            self.memory = list(torch.empty(min(count, GROUP), depth, len(self.places)))
+            if self.drawing is None and count >= LAYERED_PROMPTS and len(blocks) * rows <= channels // 2:
+                self.shared = LayeredImage(decoder, self.cells[0], self.places, finish)
+                depth = len(blocks) * rows
+            else:
+                self.shared = SharedCells.of(blocks[0], self.cells[0], self.places, self.drawing)
+                depth += rows
+        # the same memory for every group: fresh memory is several times slower
+        self.room = Room(len(self.places), channels, rows, len(blocks))
+        self.memory = list(torch.empty(min(count, GROUP), depth, len(self.places))) if depth else []
+        self.own: list[Tensor] = []
+        if isinstance(self.shared, SharedCells):
+            self.own = list(torch.empty(min(count, GROUP), *self.places.shape))
 
     def of(self, rows: slice) -> tuple[list[Cells], tuple[Patches, ...]]:
         """The cells of some prompts, and what is drawn into their fine and middle features."""
         count = rows.stop - rows.start
         patches: tuple[Patches, ...] = ()
+        hidden: list[Tensor] = []
         if self.undrawn is not None and self.drawing is not None:
             drawing = Drawing(self.undrawn, rows)
             hidden = [memory[: self.drawing.shape[1]] for memory in self.memory[:count]]
             drawing.hidden(hidden)
             patches = drawing.fine(), drawing.middle()
-        if self.shared is not None:
-            return [FirstCells(self.shared, memory) for memory in self.memory[:count]], patches
+        shared, room = self.shared, self.room
+        if isinstance(shared, LayeredImage):
+            return [LayeredCells(shared, memory, room) for memory in self.memory[:count]], patches
+        if shared is not None:
+            pairs = zip(self.memory[:count], self.own[:count], strict=True)
+            return [FirstCells(shared, memory, cells, room) for memory, cells in pairs], patches
         own = [self.cells[row if len(self.cells) > 1 else 0] for row in range(rows.start, rows.stop)]
         if self.drawing is not None:
             own = [torch.addmm(cells, maps.t(), self.drawing.t()) for cells, maps in zip(own, hidden, strict=True)]
-        return [OwnCells(cells, self.places) for cells in own], patches
+        return [OwnCells(cells, self.places, room, self.drawing is not None) for cells in own], patches
 
 
 def rows_of(maps: Tensor) -> Tensor:
@@ -148,7 +170,7 @@ def _block(block: TwoWayBlock, tokens: Tensor, cells: list[Cells], original: Ten
     # share of the bias in every token's value adds it once
     weight = back.out_proj.weight.unflatten(1, (back.heads, -1)).permute(1, 2, 0)
     written = (values @ weight).flatten(1, 2) + back.out_proj.bias / back.heads
-    return tokens, [one.heed(block, key, writes) for one, key, writes in zip(cells, keys, written, strict=True)]
+    return tokens, [one.heed(block, *rest) for one, *rest in zip(cells, keys, values, written, strict=True)]
 
 
 def _look(attn: Attention, tokens: Tensor, cells: list[Cells]) -> Tensor:

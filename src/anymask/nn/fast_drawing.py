@@ -34,10 +34,13 @@ class Patches:
     corners: list[tuple[int, int]]
     values: Tensor
 
-    def add(self, row: int, maps: Tensor, grid: tuple[int, int]) -> None:
-        """Adds a prompt's rectangle to maps of a grid of (h, w) cells, in place."""
+    def add(self, row: int, maps: Tensor, width: int, top: int) -> None:
+        """Adds a prompt's rectangle to the grid's rows from `top` on, of `width` cells each, in place."""
         (y, x), value = self.corners[row], self.values[row]
-        maps.view(*grid, -1)[y : y + value.shape[0], x : x + value.shape[1]] += value
+        grid = maps.view(-1, width, value.shape[2])
+        first, last = max(y, top), min(y + value.shape[0], top + len(grid))
+        if first < last:
+            grid[first - top : last - top, x : x + value.shape[1]] += value[first - y : last - y]
 
 
 def blocked(maps: Tensor, factor: int) -> Tensor:

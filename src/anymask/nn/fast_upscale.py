@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.nn.cpu import linear, packed
+from anymask.nn.fast_cells import Layer
 from anymask.nn.fast_drawing import Patches, blocked
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from anymask.nn.mask_decoder import MaskDecoder
 
 Pair = tuple[Tensor, Tensor]
+
+BAND = 1024
+"""Cells that are upscaled at a time; 4096 x 128 floats are 2 MB."""
 
 
 class Upscaler:
@@ -39,6 +43,7 @@ class Upscaler:
         self.grid, self.features, self.added = grid, features, added
         self.norm: LayerNorm2d = norm  # type: ignore[assignment]
         self.first, self.second = _grown(first, cells), _grown(second, 4 * cells)
+        self.band = max(1, BAND // grid[1])
         self.common: Pair | None = None
         if features is not None and len(features[0]) == 1 and (added is None or len(added[0]) == 1):
             self.common = self._own(0)
@@ -53,26 +58,38 @@ class Upscaler:
             fine, middle = fine + more[0], middle + more[1]
         return blocked(fine[None], 4)[0], blocked(middle[None], 2)[0]
 
-    def pixels(self, cells: Cells, row: int, patches: Sequence[tuple[Patches, int]] = ()) -> Tensor:
-        """All pixels of one prompt in blocked order, [16 h w, C / 8].
+    def draw(
+        self, canvas: Canvas, row: int, cells: Cells, kernels: Tensor, patches: Sequence[tuple[Patches, int]] = ()
+    ) -> None:
+        """The masks of one prompt onto a canvas, some rows of the grid at a time, so that they stay in the cache.
 
-        row: of the features. patches: added to the fine and the middle features, each with the row of it.
+        row: of the canvas and of the features. kernels: [M, C/8], of which each pixel's product is the logit.
+        patches: added to the fine and the middle features, each with the row of it.
         """
-        channels = len(self.norm.weight)
-        up = cells.projected(*self.first)
         own = self.common or self._own(row)
+        height, width = self.grid
+        for top in range(0, height, self.band):
+            bottom = min(top + self.band, height)
+            part = None if own is None else (own[0][top:bottom], own[1][top:bottom])
+            up = cells.projected(self.first, slice(top * width, bottom * width))
+            canvas.draw(row, top, kernels, self._pixels(up, part, patches, top))
+
+    def _pixels(self, up: Tensor, own: Pair | None, patches: Sequence[tuple[Patches, int]], top: int) -> Tensor:
+        """Pixels in blocked order, [16 n, C / 8], of n cells after the first layer, [n, C]; these are overwritten."""
+        channels, width = len(self.norm.weight), self.grid[1]
         if own is not None:
             up.add_(own[1].view_as(up))
         for patch, at in patches[1:]:
-            patch.add(at, up, self.grid)
+            patch.add(at, up, width, top)
         up = F.layer_norm(up.view(-1, channels), (channels,), self.norm.weight, self.norm.bias, self.norm.eps)
         torch.ops.aten.gelu_(up)
+        second = self.second
         if own is None:
-            return linear(up, *self.second, gelu=True).view(-1, channels // 2)
-        pixels = linear(up, *self.second)
+            return linear(up, second.ready, second.bias, gelu=True).view(-1, channels // 2)
+        pixels = linear(up, second.ready, second.bias)
         pixels.add_(own[0].view_as(pixels))
         for patch, at in patches[:1]:
-            patch.add(at, pixels, self.grid)
+            patch.add(at, pixels, width, top)
         return torch.ops.aten.gelu_(pixels).view(-1, channels // 2)  # type: ignore[no-any-return]
 
 
@@ -85,18 +102,19 @@ class Canvas:
         # the two pixels of a pair stay together and move as one number of twice the width
         self._pairs = self.logits.view(torch.float64).view(count, answers, height, 2, 2, width, 2)
 
-    def draw(self, row: int, kernels: Tensor, pixels: Tensor) -> None:
-        """The masks of a prompt: kernels [M, K] times pixels [16 h w, K] in blocked order."""
-        drawn = linear(kernels, pixels).view(torch.float64).view(len(kernels), *self.grid, 2, 2, 2)
-        self._pairs[row] = drawn.permute(0, 1, 3, 5, 2, 4)
+    def draw(self, row: int, top: int, kernels: Tensor, pixels: Tensor) -> None:
+        """A prompt's masks in the grid's rows from `top` on: kernels [M, K] times pixels [16 n, K] in blocked order."""
+        width = self.grid[1]
+        drawn = linear(kernels, pixels).view(torch.float64).view(len(kernels), -1, width, 2, 2, 2)
+        self._pairs[row, :, top : top + drawn.shape[1]] = drawn.permute(0, 1, 3, 5, 2, 4)
 
 
-def _grown(layer: nn.Module, rows: int) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a transposed convolution of kernel and stride 2 as a linear layer for about `rows` cells.
+def _grown(layer: nn.Module, rows: int) -> Layer:
+    """A transposed convolution of kernel and stride 2 as a linear layer for about `rows` cells.
 
     In blocked order it takes [N, C] to [N, 4 C'], the same memory as [4 N, C'].
     """
     weight: Tensor = layer.weight  # type: ignore[assignment]
     bias: Tensor = layer.bias  # type: ignore[assignment]
     flat = weight.permute(2, 3, 1, 0).reshape(4 * weight.shape[1], -1)
-    return packed(flat, rows), bias.repeat(4)
+    return Layer(flat, packed(flat, rows), bias.repeat(4))
