@@ -13,7 +13,8 @@ from anymask.errors import BadSetting
 from anymask.extras import need
 from anymask.masks import rle as coding
 from anymask.masks.columns import NAMES, Details, canvas, completed, picked, stacked
-from anymask.masks.polygons import Polygon, outlines
+from anymask.masks.outlined import outlined
+from anymask.masks.polygons import Polygon
 from anymask.masks.rle import RLE
 from anymask.pixels.image import Image, ImageLike
 from anymask.pixels.resize import HW
@@ -245,7 +246,7 @@ class Masks(Sequence["Masks"]):
 
         simplify: how far, in pixels, outlines may leave those edges to need fewer points; 0 keeps the mask exactly.
         """
-        return [outlines(coding.decode_one(rle), simplify=simplify) for rle in self.rle]
+        return [outlined(rle, simplify=simplify) for rle in self.rle]
 
     def overlay(self, image: ImageLike | None = None, **options: Any) -> Pillow.Image:
         """The picture with the masks laid over it; see `masks.picture.overlay` for the options.
@@ -285,7 +286,7 @@ class Masks(Sequence["Masks"]):
         ):
             shape: Any = {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
             if segmentation == "polygon":
-                parts = outlines(coding.decode_one(rle))
+                parts = outlined(rle)
                 if parts and not any(part.holes for part in parts):
                     shape = [part.exterior.reshape(-1).tolist() for part in parts]
             found.append(

@@ -6,7 +6,7 @@ mask by the even-odd rule gives back that mask exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,34 +50,49 @@ def outlines(mask: NDArray[np.bool_], *, simplify: float = 0.0) -> list[Polygon]
     Every corner of the outline ends one horizontal and one vertical edge, so along each grid line corners pair up to
     edges, and following edges in turn gives the rings. Only corners are ever looked at one by one.
     """
-    if not simplify >= 0 or simplify == np.inf:
-        raise BadSetting(f"simplify is a distance in pixels, 0 or more, got {simplify}")
+    simplify = tolerance(simplify)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return []
     top, left = int(rows[0]), int(columns[0])
     crop = np.ascontiguousarray(mask[top : rows[-1] + 1, left : columns[-1] + 1], np.uint8)
-    corners = _Corners.of(np.pad(crop, 1))
+
+    def connected(places: list[tuple[int, int]]) -> list[int]:
+        labels = cv2.connectedComponents(crop, connectivity=4, ltype=cv2.CV_32S)[1]
+        return [int(labels[place]) for place in places]
+
+    return assembled(Corners.of(np.pad(crop, 1)), connected, (left, top), simplify)
+
+
+def tolerance(simplify: float) -> float:
+    """How far outlines may leave the pixels' edges, checked. Raises BadSetting."""
+    if not simplify >= 0 or simplify == np.inf:
+        raise BadSetting(f"simplify is a distance in pixels, 0 or more, got {simplify}")
+    return simplify
+
+
+def assembled(
+    corners: Corners,
+    connected: Callable[[list[tuple[int, int]]], list[int]],
+    shift: tuple[int, int],
+    simplify: float,
+) -> list[Polygon]:
+    """The polygons that corners make. shift: (x, y) to be added to them. simplify: see `outlines`.
+
+    connected: the number of the connected part that each of some pixels (row, column) belongs to.
+    """
     rings = corners.rings()
     parts: list[list[Any]] = []
     part_of: dict[int, int] = {}
-    labels = None
-    for ring in rings:
+    numbers = connected([ring.pixel for ring in rings]) if len(rings) > 1 else [0]
+    for number, ring in zip(numbers, rings, strict=True):
         if ring.shell:
+            part_of[number] = len(parts)
             parts.append([ring.points, []])
-        if len(rings) == 1:
-            break
-        if labels is None:
-            labels = cv2.connectedComponents(crop, connectivity=4, ltype=cv2.CV_32S)[1]
-        label = int(labels[ring.pixel])
-        if ring.shell:
-            part_of[label] = len(parts) - 1
-        parts[part_of[label]][1].extend(ring.holes if ring.shell else [ring.points, *ring.holes])
-    if len(rings) == 1:
-        parts[0][1].extend(rings[0].holes)
+        parts[part_of[number]][1].extend(ring.holes if ring.shell else [ring.points, *ring.holes])
     found = []
     for shell, holes in parts:
-        shell, *holes = (_simplified(ring + np.array([left, top], np.int32), simplify) for ring in (shell, *holes))
+        shell, *holes = (_simplified(ring + np.array(shift, np.int32), simplify) for ring in (shell, *holes))
         found.append(Polygon(shell, tuple(hole for hole in holes if len(hole) > 2)))
     return found
 
@@ -124,7 +139,7 @@ class _Ring:
 
 
 @dataclass(frozen=True)
-class _Corners:
+class Corners:
     """The C corners of an outline in reading order, each ending one horizontal edge and one vertical edge.
 
     Where two pixels touch by a corner only there are two corners at one place, one for each pixel.
@@ -139,7 +154,7 @@ class _Corners:
     leads: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, padded: NDArray[np.uint8]) -> _Corners:
+    def of(cls, padded: NDArray[np.uint8]) -> Corners:
         """padded: uint8 [h + 2, w + 2] of 0 and 1, a border of 0 around."""
         beside = padded[:, 1:] ^ padded[:, :-1]
         crossed = beside[:-1] & beside[1:]
@@ -156,11 +171,28 @@ class _Corners:
         double = crossed_here[twice]
         upper_left, upper_right = padded[y, x] > 0, padded[y, x + 1] > 0
         lower_left, lower_right = padded[y + 1, x] > 0, padded[y + 1, x + 1] > 0
+        return cls.between(x, y, (upper_left, upper_right, lower_left, lower_right), double, second)
+
+    @classmethod
+    def between(
+        cls,
+        x: NDArray[np.int64],
+        y: NDArray[np.int64],
+        around: tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]],
+        double: NDArray[np.bool_],
+        second: NDArray[np.bool_],
+    ) -> Corners:
+        """Corners at places [C] in reading order, by the four pixels around each: upper left, upper right, lower two.
+
+        double: whether there are two corners at that place, and second: whether this is the second of them.
+        """
+        upper_left, upper_right, lower_left, lower_right = around
         right = np.where(double, second, upper_right != lower_right)
         down = np.where(double, second == upper_left, lower_left != lower_right)
         return cls(x, y, right, down, np.where(right, lower_right, upper_left))
 
     def rings(self) -> list[_Ring]:
+        """The closed lines through the corners, in the order of their topmost edges, leftmost first."""
         count = len(self.x)
         # reading order pairs horizontal neighbours as they stand: corner 2e and 2e + 1 are the ends of edge e
         order = np.lexsort((self.down, self.y, self.x))

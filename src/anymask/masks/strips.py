@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.errors import BadSetting
-from anymask.masks.polygons import Polygon, outlines
 from anymask.masks.rle import RLE, lengths, of_lengths
 from anymask.pixels.resize import HW
 
@@ -112,19 +111,6 @@ class Strips:
         flips[(part.x - x0) * high + part.bottom - y0] = -1
         columns = np.cumsum(flips, dtype=np.int8).reshape(x1 - x0, high)
         return np.ascontiguousarray(columns[:, : high - 1].T).view(np.bool_)
-
-
-def outlined(rle: RLE, *, simplify: float = 0.0) -> list[Polygon]:
-    """`polygons.outlines` of a mask, of which only the part inside its box is decoded."""
-    strips = Strips.of(rle)
-    x0, y0, x1, y1 = strips.box()
-    if x1 == x0:
-        return []
-    corner = np.array([x0, y0], np.int32)
-    return [
-        Polygon(part.exterior + corner, tuple(hole + corner for hole in part.holes))
-        for part in outlines(strips.dense(x0, y0, x1, y1), simplify=simplify)
-    ]
 
 
 _NONE = np.zeros(0, np.int64)

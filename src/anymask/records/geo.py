@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.masks.outlined import outlined
 from anymask.masks.polygons import Polygon
-from anymask.masks.strips import outlined
 from anymask.pixels.georeference import Georeference
 from anymask.pixels.raster import georeferenced
 from anymask.records.record import Record

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from anymask.masks.colours import colour
 from anymask.masks.masks import Masks
-from anymask.masks.strips import outlined
+from anymask.masks.outlined import outlined
 from anymask.records import atomic
 from anymask.records.record import Record
 from anymask.records.xmltext import plain, visible
