@@ -16,6 +16,7 @@ import argparse
 import json
 import multiprocessing
 import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -200,13 +201,15 @@ def main() -> None:
 
 
 def measured(folder: Path, chosen: argparse.Namespace) -> dict:
+    from anymask.masks.tree import parents
     from anymask.pixels.raster import Raster
     from anymask.records import geojson, geopackage, geotiff
     from anymask.records.record import ImageRef, Record
     from anymask.session.tiles import everything_tiled, look_tiled
 
     def tell(done: int, count: int) -> None:
-        print(f"\r{done} of {count} tiles, {peak():.2f} GiB", end="" if done < count else "\n", flush=True)
+        if done % 25 == 0 or done == count:
+            print(f"{done} of {count} tiles, {peak():.2f} GiB", file=sys.stderr)
 
     start, begun = peak(), time.perf_counter()
     with Raster.open(folder / "image.tif") as raster:
@@ -218,6 +221,7 @@ def measured(folder: Path, chosen: argparse.Namespace) -> dict:
             )
         else:
             found = look_tiled(raster, by_colour, chosen.tile, chosen.overlap, tell)
+            found = found.replace(parents=parents(found))
     report = {"side": chosen.side, "tile": chosen.tile, "overlap": chosen.overlap, "model": chosen.model or "stand-in"}
     report |= {"seconds": round(time.perf_counter() - begun, 1), "GiB before": round(start, 2)}
     report["GiB after tiling"] = round(peak(), 2)

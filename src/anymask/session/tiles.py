@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from anymask.errors import BadSetting
 from anymask.masks.masks import Masks
 from anymask.masks.strips import Strips
+from anymask.masks.tree import parents
 from anymask.models.interface import PromptModel
 from anymask.pixels.image import Image, ImageLike
 from anymask.pixels.raster import InMemory, Raster
@@ -74,12 +75,7 @@ def everything_tiled(
         stability = found.details.get("stability_score", found.scores)
         best = np.argsort(-(found.scores + stability), kind="stable")[: settings.max_masks]
         found = found[np.sort(best)]
-    found = found.replace(ids=np.arange(len(found)), image=image)
-    try:
-        from anymask.masks.tree import parents
-    except ModuleNotFoundError:  # until it lands
-        return found
-    return found.replace(parents=parents(found))
+    return found.replace(ids=np.arange(len(found)), image=image, parents=parents(found))
 
 
 def look_tiled(
