@@ -54,7 +54,16 @@ def test_one_photo_alone_gives_something_to_look_at(place):
     assert np.asarray(Pillow.open("anymask-out/photo.overlay.jpg")).shape == (90, 140, 3)
     record = sa1b.read("anymask-out/photo.json")
     assert len(record.masks) > 3
-    for text in ("photo.jpg", "140 x 90", "masks", str(len(record.masks)), "seconds", "photo.overlay.jpg"):
+    for text in (
+        "photo.jpg",
+        "140 x 90",
+        "masks",
+        str(len(record.masks)),
+        "whole",
+        "parts",
+        "seconds",
+        "photo.overlay.jpg",
+    ):
         assert text in found.output
     assert everything("photo.jpg", "--format", "svg", "--no-pictures", "-o", "anymask-out").exit_code == 0
     assert "photo.svg" in files(place / "anymask-out"), "and the same folder takes further pictures"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -145,23 +146,28 @@ class Show:
             typer.echo(plain(f"anymask: {problem}"), err=True)
 
     def _tree(self, settled: Settled) -> None:
+        import numpy as np
         from rich.text import Text
         from rich.tree import Tree
+
+        from anymask.masks.tree import branches
 
         show = settled.show
         parents, areas, scores, boxes = (show[name] for name in ("parents", "areas", "scores", "boxes"))
         facts = settled.entry.facts
         pixels = facts["height"] * facts["width"]
         root = Tree(Text(plain(f"{settled.entry.title}  {_count(len(parents), 'mask')}")))
-        # a parent is larger than its parts, so it comes first in this order
-        order = sorted(range(len(parents)), key=lambda row: -areas[row])
-        places: dict[int, Any] = {-1: root}
-        for row in order[:BRANCHES]:
+        left = BRANCHES
+        waiting = deque((branch, root) for branch in branches(np.array(parents, np.int64), areas))
+        # level by level: where it is cut off, wholes are shown rather than parts of parts
+        while waiting and left:
+            branch, above = waiting.popleft()
+            row, left = branch.row, left - 1
             box = ",".join(map(str, boxes[row]))
-            text = Text(f"{row + 1}  {areas[row] / pixels:.1%}  {scores[row]:.2f}  {box}")
-            places[row] = places.get(parents[row], root).add(text)
-        if len(order) > BRANCHES:
-            root.add(Text(f"and {len(order) - BRANCHES} smaller ones"))
+            below = above.add(Text(f"{row + 1}  {areas[row] / pixels:.1%}  {scores[row]:.2f}  {box}"))
+            waiting.extend((part, below) for part in branch.parts)
+        if waiting:
+            root.add(Text(f"and {len(parents) - BRANCHES} more"))
         _console().print(root)
 
 
@@ -191,11 +197,12 @@ def _table(rows: list[tuple[str, Any, Any]]) -> Any:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("image", overflow="fold")
-    for name in ("size", "masks", "in no other", "seconds"):
+    for name in ("size", "masks", "whole", "parts", "subparts", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, facts, cost in rows:
-        size = f"{facts['width']} x {facts['height']}"
-        table.add_row(Text(plain(name)), size, str(facts["masks"]), str(facts["whole"]), f"{cost['seconds']:.1f}")
+        size, levels = f"{facts['width']} x {facts['height']}", facts["levels"]
+        counts = (facts["masks"], sum(levels[:1]), sum(levels[1:2]), sum(levels[2:]))
+        table.add_row(Text(plain(name)), size, *map(str, counts), f"{cost['seconds']:.1f}")
     return table
 
 

@@ -39,6 +39,8 @@ class _Hand:
 class Pool:
     """So many workers, until the `with` block ends; they are ended there whatever they are doing.
 
+    count: fewer after one was killed by SIGKILL, which is how systems end what takes too much memory.
+
     posts: what worker n is given, n from 0; called again for one that takes a dead one's place.
     """
 
@@ -102,6 +104,9 @@ class Pool:
                         if unborn < DEATHS:
                             continue
                         raise WorkerFailed(f"a worker ended before it began, {_said(code)}; try fewer --workers")
+                    if code == -signal.SIGKILL:
+                        # most likely memory ran out: fewer at once need less
+                        self.count = max(1, self.count - 1)
                     if hand.item is None:
                         continue
                     title = hand.item.title
@@ -119,15 +124,15 @@ class Pool:
 
     def finish(self) -> None:
         """Has the workers write what they gathered and end; raises what one was stopped by."""
-        for hand in self.hands:
+        # one that is still loading its model has gathered nothing
+        begun = [hand for hand in self.hands if hand.ready]
+        for hand in begun:
             with suppress(BrokenPipeError, ConnectionResetError):
                 hand.connection.send(None)
-        for hand in self.hands:
+        for hand in begun:
             message: Any = None
             with suppress(EOFError, OSError):
                 message = hand.connection.recv()
-                if not hand.ready and isinstance(message, Ready):
-                    message = hand.connection.recv()
             if isinstance(message, Stopped):
                 raise message.error
 

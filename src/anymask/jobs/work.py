@@ -97,6 +97,10 @@ class Looking:
 
     def __call__(self, item: Item) -> Answer:
         """The files of an image and what is to be known of it. Raises BadImage, NotEnoughMemory."""
+        import numpy as np
+
+        from anymask.masks.tree import levels
+
         _stand(item)
         start = time.perf_counter()
         record = self.record(item)
@@ -107,7 +111,8 @@ class Looking:
         masks = record.masks
         height, width = masks.size
         facts: dict[str, Any] = {"height": height, "width": width, "sha256": record.image.sha256, "masks": len(masks)}
-        facts["whole"] = int((masks.parents < 0).sum())
+        # how many are whole, parts, parts of parts and so on
+        facts["levels"] = np.bincount(levels(masks.parents)).tolist()
         show: dict[str, Any] = {}
         if self.how.tree:
             show["parents"], show["areas"] = masks.parents.tolist(), masks.areas().tolist()

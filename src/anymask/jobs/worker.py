@@ -61,10 +61,11 @@ def serve(connection: Connection, post: Post) -> None:
     _end_with_parent()
     # Ctrl-C reaches the whole group; it is the coordinator that decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    lock = _locked(post.lock)
+    lock = None
     _divide(post.threads)
     try:
         try:
+            lock = _locked(post.lock)
             step = post.recipe()
             _threads(post.threads)
         except Exception as error:
