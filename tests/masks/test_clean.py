@@ -41,3 +41,12 @@ def test_an_empty_mask_stays_empty():
     mask = np.zeros((3, 3), bool)
     assert not without_small(mask, 5, "islands")[0].any()
     assert without_small(np.ones((3, 3), bool), 5, "holes")[0].all()
+
+
+def test_background_that_goes_on_beyond_a_side_is_no_hole():
+    mask = drawing("..###", ".####", "#####", "##.##")
+    assert without_small(mask, 9, "holes")[0].all()
+    kept, changed = without_small(mask, 9, "holes", goes_on=(True, False, False, False))
+    assert changed
+    assert (kept == drawing("..###", ".####", "#####", "#####")).all()
+    assert not without_small(mask, 9, "holes", goes_on=(False, True, False, True))[1]

@@ -241,3 +241,32 @@ def test_a_grid_is_asked_in_four_grids_that_make_it_up():
         assert sorted(np.concatenate(parts).tolist()) == list(range(count))
     assert passes(16, True)[0].tolist() == [0, 2, 8, 10]
     assert [part.tolist() for part in passes(5, False)] == [[0, 1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_cleaning_the_box_is_cleaning_the_picture(seed):
+    """Random blotches, some at the picture's edges, some nearly as large as it."""
+    from anymask.masks.clean import without_small
+    from anymask.masks.rle import decode_one, edges
+    from anymask.session.everything import _clean, coded
+    from anymask.session.full_size import Sight
+
+    random = np.random.default_rng(seed)
+    size = (int(random.integers(5, 40)), int(random.integers(5, 40)))
+    mask = np.zeros(size, bool)
+    y, x = (np.sort(random.integers(0, side + 1, 2)) for side in size)
+    mask[y[0] : y[1] + 1, x[0] : x[1] + 1] = random.random((*mask[y[0] : y[1] + 1, x[0] : x[1] + 1].shape,)) < 0.6
+    if not mask.any():
+        mask[0, 0] = True
+    least = int(random.integers(1, 30))
+    expected, filled = without_small(mask, least, "holes")
+    expected, dropped = without_small(expected, least, "islands")
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+    found = _clean(Sight(edges(mask), box, int(mask.sum()), 0, 0), size, least)
+    assert (found is None) == (not filled and not dropped)
+    if found is not None:
+        assert (decode_one(coded(found.edges, size)) == expected).all()
+        assert found.area == expected.sum()
+        rows, columns = np.flatnonzero(expected.any(1)), np.flatnonzero(expected.any(0))
+        assert found.box == (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)

@@ -230,20 +230,45 @@ def _suppressed(found: list[Candidate], scores: NDArray[np.float32], threshold: 
 
 def _cleaned(found: list[Candidate], size: HW, settings: EverythingSettings) -> list[Candidate]:
     """Small holes filled and small islands dropped; of masks that became alike, untouched ones stay first."""
-    least = settings.min_mask_region_area
-    changed = np.zeros(len(found), np.bool_)
-    fresh = []
-    for row, one in enumerate(found):
-        mask, filled = without_small(_dense(one.sight.edges, size), least, "holes")
-        mask, dropped = without_small(mask, least, "islands")
-        changed[row] = filled or dropped
-        sight = one.sight
-        if changed[row]:
-            # a mask's own pixels as logits: what is looked at needs no upscaling any more
-            sight = replace(_seen(mask), above=sight.above, below=sight.below)
-        fresh.append(replace(one, sight=sight))
-    threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
-    return _suppressed(fresh, (~changed).astype(np.float32), threshold)
+    sights = [_clean(one.sight, size, settings.min_mask_region_area) for one in found]
+    fresh = [replace(one, sight=sight or one.sight) for one, sight in zip(found, sights, strict=True)]
+    untouched = np.array([sight is None for sight in sights], np.float32)
+    return _suppressed(fresh, untouched, max(settings.box_nms_thresh, settings.crop_nms_thresh))
+
+
+def _clean(sight: Sight, size: HW, least: int) -> Sight | None:
+    """A mask without small holes and islands, None where it has none.
+
+    Only its box is looked at, and a pixel around it, where that tells as much as the whole image would.
+    """
+    height, width = size
+    if not sight.area:
+        return None
+    x0, y0, x1, y1 = sight.box
+    beyond = (x0 * height, y0 * width, (width - x1) * height, (height - y1) * width)
+    if any(0 < pixels < least for pixels in beyond):
+        # so little is left beside the box that it may itself be a small hole
+        x0, y0, x1, y1 = 0, 0, width, height
+        beyond = (0, 0, 0, 0)
+    x0, y0, x1, y1 = max(0, x0 - 1), max(0, y0 - 1), min(width, x1 + 1), min(height, y1 + 1)
+    left, top, right, bottom = (pixels > 0 for pixels in beyond)
+    mask = _dense(sight.edges - x0 * height, (height, x1 - x0))[y0:y1]
+    mask, filled = without_small(mask, least, "holes", goes_on=(left, top, right, bottom))
+    mask, dropped = without_small(mask, least, "islands")
+    if not filled and not dropped:
+        return None
+    edges = edges_of(mask)
+    high = y1 - y0
+    if high == height:
+        edges = edges + x0 * height
+    else:
+        # an end lies one beyond the last pixel, which may be the next column's first
+        last = np.arange(len(edges)) % 2
+        x, y = np.divmod(edges - last, high)
+        edges = (x + x0) * height + (y + y0) + last
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = (x0 + int(columns[0]), y0 + int(rows[0]), x0 + int(columns[-1]) + 1, y0 + int(rows[-1]) + 1)
+    return Sight(edges, box, int(np.count_nonzero(mask)), sight.above, sight.below)
 
 
 def _dense(edges: NDArray[np.int64], size: HW) -> NDArray[np.bool_]:
@@ -252,12 +277,3 @@ def _dense(edges: NDArray[np.int64], size: HW) -> NDArray[np.bool_]:
     flat[edges[::2]] = 1
     flat[edges[1::2]] -= 1
     return np.cumsum(flat[:-1], dtype=np.int8).view(np.bool_).reshape(size[1], size[0]).T
-
-
-def _seen(mask: NDArray[np.bool_]) -> Sight:
-    """A mask bool [H, W] as a Sight, counts left at its area."""
-    edges = edges_of(mask)
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    area = int(np.count_nonzero(mask))
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1) if area else (0, 0, 0, 0)
-    return Sight(edges, box, area, area, area)
