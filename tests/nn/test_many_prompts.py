@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 import torch
 
-from anymask.nn import fast_decoder, fast_low_rank, fast_upscale
+from anymask.nn import fast_decoder, fast_low_rank, fast_prepared, fast_upscale
 from anymask.nn.dense_prompts import DensePromptEncoder, UndrawnPrompts
 from anymask.nn.mask_decoder import ALL, CANDIDATES, SINGLE, MaskDecoder
 from anymask.nn.prompt_encoder import EncodedPrompts, PromptEncoder
@@ -154,3 +154,43 @@ def test_prompts_that_share_their_cells_never_compute_them(monkeypatch, depth, f
         arguments = 3 * torch.randn(1, 64, *GRID), encoder.dense_pe(), prompts, high_res if fine else None
         same(decoder(*arguments), plainly(monkeypatch, lambda: decoder(*arguments)))
     assert made.called == (count >= fast_decoder.LAYERED_PROMPTS)
+
+
+@pytest.mark.parametrize("name", ["image", "features", "weights", "drawing", "unshared"])
+def test_a_prepared_image_is_made_anew_after_any_change(parts, monkeypatch, name):
+    encoder, decoder, image, high_res = parts
+    prompts = given("one point", 5)
+
+    def ask():
+        return decoder(image, encoder.dense_pe(), encoder.undrawn(*prompts), high_res)
+
+    first = ask()
+    kept = fast_prepared._LATEST[decoder].made
+    for one, other in zip(ask(), first, strict=True):
+        assert torch.equal(one, other)
+    assert fast_prepared._LATEST[decoder].made is kept
+    if name == "unshared":
+        decoder.transformer.layers[0].cross_attn_token_to_image.k_proj.weight = torch.nn.Parameter(torch.randn(16, 32))
+    else:
+        changed = {
+            "image": image,
+            "features": high_res[0],
+            "weights": decoder.transformer.layers[1].norm4.weight,
+            "drawing": encoder.draw_fine.bias,
+        }[name]
+        changed.add_(1)
+    same(ask(), plainly(monkeypatch, ask))
+    assert fast_prepared._LATEST[decoder].made is not kept
+
+
+def test_a_prepared_image_goes_with_its_embedding(parts):
+    encoder, decoder, image, high_res = parts
+    prompts = encoder.undrawn(*given("one point", 5))
+    copy = image.clone()
+    decoder(copy, encoder.dense_pe(), prompts, high_res)
+    assert decoder in fast_prepared._LATEST
+    del copy
+    assert decoder not in fast_prepared._LATEST
+    with torch.inference_mode():
+        decoder(image.clone(), encoder.dense_pe(), prompts, high_res)
+    assert decoder not in fast_prepared._LATEST

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from anymask.nn.dense_prompts import UndrawnPrompts
-from anymask.nn.fast_cells import Cells, FirstCells, Layer, OwnCells, Room, SharedCells
-from anymask.nn.fast_drawing import Drawing, Patches, biases, second
+from anymask.nn.fast_cells import Cells, FirstCells, OwnCells, Room, SharedCells
+from anymask.nn.fast_drawing import Drawing, Patches
 from anymask.nn.fast_low_rank import LayeredCells, LayeredImage
-from anymask.nn.fast_upscale import Canvas, Upscaler
+from anymask.nn.fast_prepared import Prepared, prepared
+from anymask.nn.fast_upscale import Canvas
 
 if TYPE_CHECKING:
     from anymask.nn.mask_decoder import MaskDecoder
@@ -50,19 +51,12 @@ def decode(
     answers: slice,
 ) -> tuple[Tensor, Tensor]:
     """As `MaskDecoder.forward`, only the rows `answers` of masks and scores."""
-    sparse, image = prompts.sparse, image + prompts.dense
-    maps: tuple[Tensor, Tensor] | None = None
-    if isinstance(prompts, UndrawnPrompts):
-        maps = biases(prompts.encoder)
-        image = image + second(prompts.encoder)[1]
-    else:
-        maps = prompts.high_res
-    count, grid = len(sparse), (image.shape[-2], image.shape[-1])
-    upscaler = Upscaler(decoder, grid, high_res, maps)
+    sparse, made = prompts.sparse, prepared(decoder, image, pe, prompts, high_res)
+    count, upscaler = len(sparse), made.upscaler
     wanted = range(decoder.mask_count)[answers]
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    canvas, scores = Canvas(count, len(wanted), grid), torch.empty(count, len(wanted))
-    source = _Source(decoder, image, pe, prompts, own.shape[0] + sparse.shape[1], upscaler.first)
+    canvas, scores = Canvas(count, len(wanted), made.grid), torch.empty(count, len(wanted))
+    source = _Source(decoder, made, prompts, own.shape[0] + sparse.shape[1])
     for start in range(0, count, GROUP):
         rows = slice(start, min(start + GROUP, count))
         tokens = torch.cat([own.expand(rows.stop - start, -1, -1), sparse[rows]], 1)
@@ -78,41 +72,30 @@ def decode(
 
 
 class _Source:
-    """The cells that prompts start from.
+    """The cells that prompts start from, of one prepared image or of several.
 
-    image: the embedding and all that is added to it for every prompt, [1 or P, C, h, w]. tokens: of a prompt.
-    finish: the layer that cells go through in the end.
+    tokens: of a prompt.
     """
 
     def __init__(
-        self,
-        decoder: MaskDecoder,
-        image: Tensor,
-        pe: Tensor,
-        prompts: EncodedPrompts | UndrawnPrompts,
-        tokens: int,
-        finish: Layer,
+        self, decoder: MaskDecoder, made: Prepared, prompts: EncodedPrompts | UndrawnPrompts, tokens: int
     ) -> None:
-        self.cells, self.places = rows_of(image), rows_of(pe)[0]
+        self.cells, self.places, self.drawing = made.cells, made.places, made.drawing
         self.undrawn = prompts if isinstance(prompts, UndrawnPrompts) else None
-        self.drawing = None if self.undrawn is None else second(self.undrawn.encoder)[0]
         self.shared: SharedCells | LayeredImage | None = None
         blocks: list[TwoWayBlock] = list(decoder.transformer.layers)  # type: ignore[arg-type]
-        count, channels = len(prompts.sparse), self.places.shape[1]
+        count, (cells, channels) = len(prompts.sparse), self.places.shape
         rows, depth = blocks[0].self_attn.heads * tokens, 0 if self.drawing is None else self.drawing.shape[1]
         if len(self.cells) == 1 and count >= SHARED_PROMPTS:
             if self.drawing is None and count >= LAYERED_PROMPTS and len(blocks) * rows <= channels // 2:
-                self.shared = LayeredImage(decoder, self.cells[0], self.places, finish)
-                depth = len(blocks) * rows
+                self.shared, depth = made.layered(decoder), len(blocks) * rows
             else:
-                self.shared = SharedCells.of(blocks[0], self.cells[0], self.places, self.drawing)
-                depth += rows
+                self.shared, depth = made.shared(decoder), depth + rows
         # the same memory for every group: fresh memory is several times slower
-        self.room = Room(len(self.places), channels, rows, len(blocks))
-        self.memory = list(torch.empty(min(count, GROUP), depth, len(self.places))) if depth else []
-        self.own: list[Tensor] = []
-        if isinstance(self.shared, SharedCells):
-            self.own = list(torch.empty(min(count, GROUP), *self.places.shape))
+        self.room = Room(cells, channels, rows, len(blocks))
+        self.memory = list(torch.empty(min(count, GROUP), depth, cells)) if depth else []
+        own = isinstance(self.shared, SharedCells)
+        self.own = list(torch.empty(min(count, GROUP), cells, channels)) if own else []
 
     def of(self, rows: slice) -> tuple[list[Cells], tuple[Patches, ...]]:
         """The cells of some prompts, and what is drawn into their fine and middle features."""
@@ -134,11 +117,6 @@ class _Source:
         if self.drawing is not None:
             own = [torch.addmm(cells, maps.t(), self.drawing.t()) for cells, maps in zip(own, hidden, strict=True)]
         return [OwnCells(cells, self.places, room, self.drawing is not None) for cells in own], patches
-
-
-def rows_of(maps: Tensor) -> Tensor:
-    """[B, C, h, w] to contiguous rows [B, h * w, C]."""
-    return maps.flatten(2).transpose(1, 2).contiguous()
 
 
 def _transform(

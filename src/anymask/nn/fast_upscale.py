@@ -67,6 +67,8 @@ class Upscaler:
         patches: added to the fine and the middle features, each with the row of it.
         """
         own = self.common or self._own(row)
+        if own is None:
+            patches = ()
         height, width = self.grid
         for top in range(0, height, self.band):
             bottom = min(top + self.band, height)
