@@ -25,7 +25,6 @@ import measure
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
     "default, bfloat16 encoder": {},
-    "sparse": {"preset": "sparse"},
     "proposals": {"preset": "proposals"},
 }
 

@@ -212,37 +212,6 @@ def test_the_working_memory_does_not_grow_with_the_picture(made_up):
     assert len(find(made_up, Image.open(np.zeros((3000, 4000, 3), np.uint8)), EverythingSettings(points_per_side=2)))
 
 
-def test_points_under_a_mask_that_was_found_are_not_asked_again(photo, made_up):
-    asked = []
-
-    class Counting(Ours):
-        def decode(self, embedding, prompts, **options):
-            asked.extend(map(tuple, prompts.points[:, 0]))
-            return super().decode(embedding, prompts, **options)
-
-    said = []
-    model = Counting(rounded(blobs()))
-    sparse = everything(photo, model, points_per_side=8, skip_covered=0.25, tell=lambda *now: said.append(now))
-    assert 16 <= len(asked) < 64
-    assert len(set(asked)) == len(asked)
-    assert said[-1] == (len(asked), len(asked))
-    full = everything(photo, made_up, points_per_side=8)
-    from anymask.masks.rle import iou
-
-    # what the full grid finds is found, but for objects that hide under another
-    assert (iou(full.rle, sparse.rle).max(1) > 0.7).mean() > 0.6
-
-
-def test_a_grid_is_asked_in_four_grids_that_make_it_up():
-    from anymask.session.grid import passes
-
-    for count in (64, 36, 25, 7, 1):
-        parts = passes(count, True)
-        assert sorted(np.concatenate(parts).tolist()) == list(range(count))
-    assert passes(16, True)[0].tolist() == [0, 2, 8, 10]
-    assert [part.tolist() for part in passes(5, False)] == [[0, 1, 2, 3, 4]]
-
-
 @pytest.mark.parametrize("seed", range(30))
 def test_cleaning_the_box_is_cleaning_the_picture(seed):
     """Random blotches, some at the picture's edges, some nearly as large as it."""

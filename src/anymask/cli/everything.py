@@ -103,10 +103,6 @@ def everything(
         float | None, typer.Option(metavar="X", help="Masks of so much of the image are dropped.")
     ] = None,
     max_masks: Annotated[int | None, typer.Option(metavar="N", help="Only the best so many.")] = None,
-    skip_covered: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Do not ask points under masks found already, no larger than this share."),
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON a picture, no table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but problems.")] = False,
 ) -> None:
@@ -148,7 +144,6 @@ def everything(
         "min_mask_region_area": min_mask_region_area,
         "max_area_share": max_area_share,
         "max_masks": max_masks,
-        "skip_covered": skip_covered,
     }
     options = {name: value for name, value in asked.items() if value is not None}
     if out.exists() and not out.is_dir():

@@ -27,7 +27,7 @@ from anymask.pixels.image import Image, ImageLike
 from anymask.pixels.resize import HW
 from anymask.session.batches import Batches
 from anymask.session.full_size import FullSize, Sight
-from anymask.session.grid import Crop, crops, passes
+from anymask.session.grid import Crop, crops
 from anymask.session.session import _loaded
 from anymask.session.settings import EverythingSettings
 
@@ -152,16 +152,13 @@ def _in_crop(
     points = settings.grid(crop.layer) * np.array([crop.size[1], crop.size[0]])
     found: list[Candidate] = []
     full: FullSize | None = None
-    for rows in passes(len(points), settings.skip_covered > 0):
-        asked = rows[~_covered(points[rows], found, crop, image.size, settings.skip_covered)]
-        batches.skip(len(rows) - len(asked))
-        for start, decoded in batches.decoded(embedding, points[asked], crop.size, settings.pred_iou_thresh):
-            full = full or _full_size(decoded, image, crop, settings, threshold)
-            for row, sight, score in _good(decoded, full, settings):
-                x, y = points[asked[start + row]]
-                one = Candidate(sight, score, sight.stability, (float(x) + crop.x0, float(y) + crop.y0), crop)
-                if _wanted(one, image.size, settings):
-                    found.append(one)
+    for start, decoded in batches.decoded(embedding, points, crop.size, settings.pred_iou_thresh):
+        full = full or _full_size(decoded, image, crop, settings, threshold)
+        for row, sight, score in _good(decoded, full, settings):
+            x, y = points[start + row]
+            one = Candidate(sight, score, sight.stability, (float(x) + crop.x0, float(y) + crop.y0), crop)
+            if _wanted(one, image.size, settings):
+                found.append(one)
     return _suppressed(found, np.array([one.score for one in found]), settings.box_nms_thresh)
 
 
@@ -176,20 +173,6 @@ def _full_size(decoded: Decoded, image: Image, crop: Crop, settings: EverythingS
         threshold=threshold,
         offset=settings.stability_score_offset,
     )
-
-
-def _covered(
-    points: NDArray[np.float64], found: list[Candidate], crop: Crop, size: HW, share: float
-) -> NDArray[np.bool_]:
-    """Which points (x, y) of a crop lie under a mask that was found already and is no larger than a share of it."""
-    x, y = np.floor(points).astype(np.int64).T
-    pixel = (x + crop.x0) * size[0] + (y + crop.y0)
-    hidden = np.zeros(len(points), np.bool_)
-    for one in found:
-        if one.sight.area <= share * crop.size[0] * crop.size[1]:
-            # inside a run, an odd number of edges lies at or before the pixel
-            hidden |= np.searchsorted(one.sight.edges, pixel, side="right") % 2 == 1
-    return hidden
 
 
 def _good(decoded: Decoded, full: FullSize, settings: EverythingSettings) -> list[tuple[int, Sight, np.float32]]:

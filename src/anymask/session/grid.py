@@ -59,18 +59,3 @@ def crops(size: HW, layers: int, overlap: float) -> list[Crop]:
                 x, y = (long - shared) * column, (high - shared) * row
                 found.append(Crop(x, y, min(x + long, width), min(y + high, height), layer))
     return found
-
-
-def passes(count: int, several: bool) -> list[NDArray[np.int64]]:
-    """The rows of a grid of points in the order they are asked: all at once, or every fourth point in four passes.
-
-    In a regular grid each pass is a regular grid of half as many points a side, laid between those before it.
-    """
-    rows = np.arange(count)
-    side = math.isqrt(count)
-    if not several:
-        return [rows]
-    if side * side != count or side % 2:
-        return [rows[start::4] for start in range(4)]
-    square = rows.reshape(side, side)
-    return [square[y::2, x::2].reshape(-1) for y, x in ((0, 0), (1, 1), (0, 1), (1, 0))]

@@ -54,11 +54,9 @@ class EverythingSettings:
     min_mask_region_area: smaller holes are filled and smaller islands dropped, in pixels; 0 leaves masks as they are.
     max_area_share: masks of at least this share of the image are dropped; None keeps them.
     max_masks: only the best so many are kept, by the mean of predicted IoU and stability; None keeps all.
-    skip_covered: points under a mask that was found already are not asked, if it is no larger than this share of the
-    image; 0 asks all. Then the grid is asked in four passes, each between the points of those before.
 
     Source: Segment Anything, appendix B; names and defaults of segment-anything's SamAutomaticMaskGenerator, besides
-    the last three.
+    the last two.
     """
 
     points_per_side: int | None = 32
@@ -75,7 +73,6 @@ class EverythingSettings:
     min_mask_region_area: int = 0
     max_area_share: float | None = None
     max_masks: int | None = None
-    skip_covered: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.points_per_side is None) == (self.point_grids is None):
@@ -89,7 +86,6 @@ class EverythingSettings:
         for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh"):
             self._number(name, 0, 10)
         self._number("crop_overlap_ratio", 0, 0.99)
-        self._number("skip_covered", 0, 1)
         self._number("max_area_share", 0, 1)
         self._number("stability_score_offset", 0, 1e6)
         if self.point_grids is not None:
