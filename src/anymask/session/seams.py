@@ -44,8 +44,8 @@ RIVAL = 0.1
 DISAGREE = 0.1
 """Masks that differ in their zone by more than this share of the smaller one, and agree by less than AGREE, clash."""
 
-DUPLICATE = 0.8
-"""IoU of two finished objects from which they are one."""
+DUPLICATE = 0.7
+"""IoU of two finished objects from which they are one, unless a tile saw both side by side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,7 +345,6 @@ def _distinct(found: list[Object]) -> list[Object]:
         return []
     boxes = np.array([one.strips.box() for one in order], np.int64)
     areas = np.array([one.area for one in order], np.float64)
-    tiles = [{piece.tile for piece in one.pieces} for one in order]
     by_left = np.argsort(boxes[:, 0], kind="stable")
     lefts = boxes[by_left, 0]
     widest = int((boxes[:, 2] - boxes[:, 0]).max())
@@ -366,10 +365,18 @@ def _distinct(found: list[Object]) -> list[Object]:
             & (ratio <= 1 / DUPLICATE)
         ]
         for other in near.tolist():
-            if len(tiles[row]) == 1 and tiles[row] == tiles[other]:
-                # what one tile kept apart stays apart
+            if _side_by_side(one, order[other]):
                 continue
             union = Strips.union([one.strips, order[other].strips]).area()
             if one.area + order[other].area - union >= DUPLICATE * union:
                 gone[other] = True
     return [one for row, one in enumerate(order) if not gone[row]]
+
+
+def _side_by_side(first: Object, second: Object) -> bool:
+    """Whether some tile saw both as different masks; its own suppression has kept them apart then."""
+    mine: dict[int, set[Piece]] = defaultdict(set)
+    for piece in first.pieces:
+        mine[piece.tile].add(piece)
+    theirs = {piece.tile for piece in second.pieces if piece.tile in mine}
+    return any(not mine[tile].intersection(second.pieces) for tile in theirs)
