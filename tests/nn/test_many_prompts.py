@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 
+from anymask.family.lite import LiteModel
+from anymask.models.interface import UNWANTED, Decoded
 from anymask.nn import fast_decoder, fast_low_rank, fast_prepared, fast_upscale
 from anymask.nn.dense_prompts import DensePromptEncoder, UndrawnPrompts
-from anymask.nn.mask_decoder import ALL, CANDIDATES, SINGLE, MaskDecoder
+from anymask.nn.mask_decoder import ALL, CANDIDATES, SINGLE, MaskDecoder, Wanted
 from anymask.nn.prompt_encoder import EncodedPrompts, PromptEncoder
+from anymask.pixels.image import Image
+from anymask.prompts.prompts import Prompts
 
 GRID = (12, 20)
 FRAME = (96, 160)
@@ -194,3 +199,63 @@ def test_a_prepared_image_goes_with_its_embedding(parts):
     with torch.inference_mode():
         decoder(image.clone(), encoder.dense_pe(), prompts, high_res)
     assert decoder not in fast_prepared._LATEST
+
+
+@pytest.mark.parametrize("kind", ["one point", "boxes", "masks"])
+@pytest.mark.parametrize("answers", [SINGLE, CANDIDATES])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
+def test_only_wanted_masks_are_drawn(parts, monkeypatch, kind, answers, share):
+    encoder, decoder, image, high_res = parts
+    prompts = given(kind, 9)
+
+    def ask(wanted):
+        return decoder(image, encoder.dense_pe(), encoder.undrawn(*prompts), high_res, answers, wanted)
+
+    logits, scores = ask(None)
+    least = 2.0 if share == 1 else -1.0 if share == 0 else float(scores.flatten().quantile(share))
+    wanted = Wanted(least, -77.0)
+    good = scores > least
+    drawn = mock.Mock(wraps=fast_upscale.Upscaler.draw)
+    monkeypatch.setattr(fast_upscale.Upscaler, "draw", lambda *given: drawn(*given))
+    some, same_scores = ask(wanted)
+    assert drawn.call_count == int(good.any(1).sum())
+    assert torch.equal(same_scores, scores)
+    same([some[good]], [logits[good]]) if good.any() else None
+    assert (some[~good] == -77).all()
+    same((some, scores), plainly(monkeypatch, lambda: ask(wanted)))
+
+
+def test_a_score_at_the_limit_or_undefined_is_not_wanted(parts, monkeypatch):
+    encoder, decoder, image, high_res = parts
+    undrawn = encoder.undrawn(*given("one point", 4))
+    _, scores = decoder(image, encoder.dense_pe(), undrawn, high_res, CANDIDATES)
+    limit = Wanted(float(scores[2].max()), 0.0)
+    logits, _ = decoder(image, encoder.dense_pe(), undrawn, high_res, CANDIDATES, limit)
+    assert not logits[2].any()
+    decoder.iou_prediction_head.layers[-1].bias.fill_(float("nan"))
+    for fast in ("0", "1"):
+        monkeypatch.setenv("ANYMASK_FAST", fast)
+        logits, _ = decoder(image, encoder.dense_pe(), undrawn, high_res, CANDIDATES, Wanted(-1.0, 0.0))
+        assert not logits.any()
+
+
+def test_a_model_leaves_out_the_masks_that_score_too_little(monkeypatch):
+    torch.manual_seed(0)
+    model = LiteModel(side=64).eval()
+    image = Image.open(np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8))
+    asked = Prompts.of(np.random.default_rng(1).random((6, 1, 2)) * [70, 50], size=image.size)
+    with torch.no_grad():
+        embedding = model.encode([image])
+        every = model.decode(embedding, asked, multimask=True)
+        limit = float(every.scores.median())
+        for fast in ("0", "1"):
+            monkeypatch.setenv("ANYMASK_FAST", fast)
+            some = model.decode(embedding, asked, multimask=True, min_score=limit)
+            same([some.scores], [every.scores])
+            good = some.scores > limit
+            assert 0 < good.sum() < good.numel()
+            same([some.logits[good]], [every.logits[good]])
+            assert (some.logits[~good] == UNWANTED).all()
+            assert (
+                not Decoded(some.logits[~good][:, None], some.scores[~good][:, None], some.resize).masks().areas().any()
+            )

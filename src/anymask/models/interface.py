@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from anymask.prompts.prompts import Prompts
 
 
+UNWANTED = -1024.0
+"""The logits of a mask that nobody wants, see `PromptModel.decode`."""
+
+
 @dataclass(frozen=True)
 class Embedding:
     """What an encoder made of B images; a value, free to be kept, sent and reused.
@@ -51,7 +55,8 @@ class Embedding:
 class Decoded:
     """Masks as the network answers them, for P prompts with M candidates each.
 
-    logits: [P, M, h, w] low-resolution, above 0 is foreground, over the padded frame.
+    logits: [P, M, h, w] low-resolution, above 0 is foreground, over the padded frame; all UNWANTED where the score was
+        not above the `min_score` that was asked for.
     scores: [P, M], predicted IoU.
     resize: the map of the image they lie on.
     """
@@ -116,11 +121,20 @@ class Model(Protocol):
 class PromptModel(Model, Protocol):
     """A model that answers points, boxes and masks."""
 
-    def decode(self, embedding: Embedding, prompts: Prompts, *, multimask: bool | None = None) -> Decoded:
+    def decode(
+        self,
+        embedding: Embedding,
+        prompts: Prompts,
+        *,
+        multimask: bool | None = None,
+        min_score: float | None = None,
+    ) -> Decoded:
         """Masks for P prompts on ONE image.
 
         multimask: True gives three candidates, False the single-mask token, None the paper's rule
         (three when the prompt is ambiguous, see `Prompts.ambiguous`).
+        min_score: answers whose predicted IoU is not above it need no mask: their logits are all UNWANTED, their
+        scores as ever. None wants every mask.
         """
         ...
 

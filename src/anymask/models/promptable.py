@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.errors import BadPrompt, BadSetting, EmbeddingMismatch
-from anymask.models.interface import Decoded, Embedding, only_one
+from anymask.models.interface import UNWANTED, Decoded, Embedding, only_one
 from anymask.models.preprocess import Preprocess
-from anymask.nn.mask_decoder import CANDIDATES, SINGLE, MaskDecoder
+from anymask.nn.mask_decoder import CANDIDATES, SINGLE, MaskDecoder, Wanted
 from anymask.nn.prompt_encoder import EncodedPrompts, PromptEncoder
 
 if TYPE_CHECKING:
@@ -105,7 +105,14 @@ class PromptableModel(nn.Module):
         tensors = {"image": out} if isinstance(out, Tensor) else out
         return {name: tensor.float() for name, tensor in tensors.items()}
 
-    def decode(self, embedding: Embedding, prompts: Prompts, *, multimask: bool | None = None) -> Decoded:
+    def decode(
+        self,
+        embedding: Embedding,
+        prompts: Prompts,
+        *,
+        multimask: bool | None = None,
+        min_score: float | None = None,
+    ) -> Decoded:
         """Masks for P prompts on one image; see `PromptModel.decode`."""
         embedding = only_one(embedding)
         if embedding.weights != self.weights:
@@ -116,7 +123,7 @@ class PromptableModel(nn.Module):
         resize = embedding.resize[0]
         encoded = self.encode_prompts(prompts, resize)
         logits, scores = self.decode_tokens(
-            embedding.tensors, encoded, prompts.ambiguous if multimask is None else multimask
+            embedding.tensors, encoded, prompts.ambiguous if multimask is None else multimask, min_score
         )
         return Decoded(logits, scores, resize)
 
@@ -159,9 +166,16 @@ class PromptableModel(nn.Module):
         return low
 
     def decode_tokens(
-        self, tensors: Mapping[str, Tensor], encoded: EncodedPrompts | UndrawnPrompts, multimask: bool
+        self,
+        tensors: Mapping[str, Tensor],
+        encoded: EncodedPrompts | UndrawnPrompts,
+        multimask: bool,
+        min_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Embedding tensors of one image and encoded prompts to logits [P, M, 4h, 4w] and scores [P, M]."""
+        """Embedding tensors of one image and encoded prompts to logits [P, M, 4h, 4w] and scores [P, M].
+
+        min_score: see `PromptModel.decode`.
+        """
         high_res = (tensors["high_res_0"], tensors["high_res_1"]) if "high_res_0" in tensors else None
         answer: tuple[Tensor, Tensor] = self.mask_decoder(
             tensors["image"],
@@ -169,5 +183,6 @@ class PromptableModel(nn.Module):
             encoded,
             high_res,
             answers=CANDIDATES if multimask else SINGLE,
+            wanted=None if min_score is None else Wanted(min_score, UNWANTED),
         )
         return answer

@@ -20,7 +20,7 @@ from anymask.nn.fast_prepared import Prepared, prepared
 from anymask.nn.fast_upscale import Canvas
 
 if TYPE_CHECKING:
-    from anymask.nn.mask_decoder import MaskDecoder
+    from anymask.nn.mask_decoder import MaskDecoder, Wanted
     from anymask.nn.prompt_encoder import EncodedPrompts
     from anymask.nn.two_way import Attention, TwoWayBlock
 
@@ -49,25 +49,33 @@ def decode(
     prompts: EncodedPrompts | UndrawnPrompts,
     high_res: tuple[Tensor, Tensor] | None,
     answers: slice,
+    wanted: Wanted | None = None,
 ) -> tuple[Tensor, Tensor]:
     """As `MaskDecoder.forward`, only the rows `answers` of masks and scores."""
     sparse, made = prompts.sparse, prepared(decoder, image, pe, prompts, high_res)
     count, upscaler = len(sparse), made.upscaler
-    wanted = range(decoder.mask_count)[answers]
+    asked = range(decoder.mask_count)[answers]
     own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    canvas, scores = Canvas(count, len(wanted), made.grid), torch.empty(count, len(wanted))
+    canvas, scores = Canvas(count, len(asked), made.grid), torch.empty(count, len(asked))
     source = _Source(decoder, made, prompts, own.shape[0] + sparse.shape[1])
     for start in range(0, count, GROUP):
         rows = slice(start, min(start + GROUP, count))
         tokens = torch.cat([own.expand(rows.stop - start, -1, -1), sparse[rows]], 1)
         cells, patches = source.of(rows)
-        # of the tokens only the score's and the wanted masks' are read in the end
-        tokens, cells = _transform(decoder, tokens, cells, [0, *(1 + index for index in wanted)])
+        # of the tokens only the score's and the asked masks' are read in the end
+        tokens, cells = _transform(decoder, tokens, cells, [0, *(1 + index for index in asked)])
         scores[rows] = decoder.iou_prediction_head(tokens[:, 0])[:, answers]
-        mlps = [decoder.output_hypernetworks_mlps[index] for index in wanted]
+        mlps = [decoder.output_hypernetworks_mlps[index] for index in asked]
         kernels = torch.stack([mlp(tokens[:, 1 + rank]) for rank, mlp in enumerate(mlps)], 1)
         for index, row in enumerate(range(rows.start, rows.stop)):
-            upscaler.draw(canvas, row, cells[index], kernels[index], [(patch, index) for patch in patches])
+            ranks = list(range(len(asked)))
+            if wanted is not None:
+                good = scores[row] > wanted.above
+                ranks = good.nonzero()[:, 0].tolist()
+                canvas.logits[row, ~good] = wanted.otherwise
+            if ranks:
+                here = [(patch, index) for patch in patches]
+                upscaler.draw(canvas, row, ranks, cells[index], kernels[index][ranks], here)
     return canvas.logits, scores
 
 

@@ -59,11 +59,18 @@ class Upscaler:
         return blocked(fine[None], 4)[0], blocked(middle[None], 2)[0]
 
     def draw(
-        self, canvas: Canvas, row: int, cells: Cells, kernels: Tensor, patches: Sequence[tuple[Patches, int]] = ()
+        self,
+        canvas: Canvas,
+        row: int,
+        ranks: list[int],
+        cells: Cells,
+        kernels: Tensor,
+        patches: Sequence[tuple[Patches, int]],
     ) -> None:
-        """The masks of one prompt onto a canvas, some rows of the grid at a time, so that they stay in the cache.
+        """Masks of one prompt onto a canvas, some rows of the grid at a time, so that they stay in the cache.
 
-        row: of the canvas and of the features. kernels: [M, C/8], of which each pixel's product is the logit.
+        row: of the canvas and of the features. ranks: which of the row's masks. kernels: one each, [len(ranks), C/8],
+        of which each pixel's product is the logit.
         patches: added to the fine and the middle features, each with the row of it.
         """
         own = self.common or self._own(row)
@@ -74,7 +81,7 @@ class Upscaler:
             bottom = min(top + self.band, height)
             part = None if own is None else (own[0][top:bottom], own[1][top:bottom])
             up = cells.projected(self.first, slice(top * width, bottom * width))
-            canvas.draw(row, top, kernels, self._pixels(up, part, patches, top))
+            canvas.draw(row, ranks, top, kernels, self._pixels(up, part, patches, top))
 
     def _pixels(self, up: Tensor, own: Pair | None, patches: Sequence[tuple[Patches, int]], top: int) -> Tensor:
         """Pixels in blocked order, [16 n, C / 8], of n cells after the first layer, [n, C]; these are overwritten."""
@@ -104,11 +111,16 @@ class Canvas:
         # the two pixels of a pair stay together and move as one number of twice the width
         self._pairs = self.logits.view(torch.float64).view(count, answers, height, 2, 2, width, 2)
 
-    def draw(self, row: int, top: int, kernels: Tensor, pixels: Tensor) -> None:
-        """A prompt's masks in the grid's rows from `top` on: kernels [M, K] times pixels [16 n, K] in blocked order."""
+    def draw(self, row: int, ranks: list[int], top: int, kernels: Tensor, pixels: Tensor) -> None:
+        """A prompt's masks in the grid's rows from `top` on: kernels [M, K] times pixels [16 n, K], blocked."""
         width = self.grid[1]
         drawn = linear(kernels, pixels).view(torch.float64).view(len(kernels), -1, width, 2, 2, 2)
-        self._pairs[row, :, top : top + drawn.shape[1]] = drawn.permute(0, 1, 3, 5, 2, 4)
+        pairs = self._pairs[row, :, top : top + drawn.shape[1]]
+        if len(ranks) == len(pairs):
+            pairs.copy_(drawn.permute(0, 1, 3, 5, 2, 4))
+            return
+        for rank, one in zip(ranks, drawn.permute(0, 1, 3, 5, 2, 4), strict=True):
+            pairs[rank] = one
 
 
 def _grown(layer: nn.Module, rows: int) -> Layer:

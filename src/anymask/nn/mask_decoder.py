@@ -6,6 +6,8 @@ Source: Segment Anything, appendix A ("Lightweight mask decoder"); high-resoluti
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,13 @@ SINGLE = slice(0, 1)
 """The answer of the token for unambiguous prompts."""
 CANDIDATES = slice(1, None)
 """The answers to an ambiguous prompt."""
+
+
+class Wanted(NamedTuple):
+    """Which masks are wanted: those whose score is above `above`; the logits of all others are `otherwise`."""
+
+    above: float
+    otherwise: float
 
 
 class MaskDecoder(nn.Module):
@@ -65,18 +74,19 @@ class MaskDecoder(nn.Module):
         prompts: EncodedPrompts | UndrawnPrompts,
         high_res: tuple[Tensor, Tensor] | None = None,
         answers: slice = ALL,
+        wanted: Wanted | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The mask tokens' answers, the single-mask one first.
 
         image: [1 or P, C, h, w]; pe: [1, C, h, w]; prompts: of P objects.
         high_res: ([1 or P, C/8, 4h, 4w], [1 or P, C/4, 2h, 2w]), already projected to these widths.
-        answers: the ones that are wanted, `ALL`, `SINGLE` or `CANDIDATES`.
+        answers: the ones that are asked for, `ALL`, `SINGLE` or `CANDIDATES`. wanted: None means all their masks.
         Returns logits [P, M, 4h, 4w] and scores [P, M].
         """
         # under autocast the prompts come in halves and the weights in floats; the plain modules sort that out
         plain = torch.is_autocast_enabled(image.device.type)
         if not plain and lean(image) and fast_decoder.suits(self, prompts.sparse) and untouched(self, self._built):
-            return fast_decoder.decode(self, image, pe, prompts, high_res, answers)
+            return fast_decoder.decode(self, image, pe, prompts, high_res, answers, wanted)
         sparse, dense, prompt_maps = prompts.drawn() if isinstance(prompts, UndrawnPrompts) else prompts
         count = len(sparse)
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
@@ -88,10 +98,13 @@ class MaskDecoder(nn.Module):
         if high_res is not None and prompt_maps is not None:
             high_res = (high_res[0] + prompt_maps[0], high_res[1] + prompt_maps[1])
         pixels = self._upscale(pixels, high_res)
-        wanted = range(self.mask_count)[answers]
-        kernels = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in wanted], 1)
+        asked = range(self.mask_count)[answers]
+        kernels = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in asked], 1)
         logits = (kernels @ pixels.flatten(2)).unflatten(2, (4 * height, 4 * width))
-        return logits, self.iou_prediction_head(tokens[:, 0])[:, answers]
+        scores = self.iou_prediction_head(tokens[:, 0])[:, answers]
+        if wanted is not None:
+            logits = torch.where((scores > wanted.above)[..., None, None], logits, wanted.otherwise)
+        return logits, scores
 
     def _upscale(self, pixels: Tensor, high_res: tuple[Tensor, Tensor] | None) -> Tensor:
         """[P, C, h, w] -> [P, C/8, 4h, 4w]."""

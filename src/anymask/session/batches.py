@@ -40,7 +40,7 @@ class Batches:
     ) -> Iterator[tuple[int, Decoded]]:
         """(index of the first point, three answers for each point) for batches of points [N, 2] (x, y) px.
 
-        size: (H, W) of the encoded image. min_score: answers that score no more are of no interest.
+        size: (H, W) of the encoded image. min_score: answers that score no more are of no interest, 0 for all.
         Raises NotEnoughMemory when even a single prompt does not fit.
         """
         start = 0
@@ -48,7 +48,8 @@ class Batches:
             prompts = Prompts.of(points[start : start + self.size, None], size=size)
             try:
                 with torch.no_grad():
-                    decoded = self.model.decode(embedding, prompts, multimask=True)
+                    least = min_score if min_score > 0 else None
+                    decoded = self.model.decode(embedding, prompts, multimask=True, min_score=least)
             except (MemoryError, RuntimeError) as error:
                 self._fewer(error)
                 continue
