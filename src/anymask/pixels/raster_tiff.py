@@ -103,7 +103,8 @@ class PlainTiff(Raster):
         rows = []
         for top in range(0, height, 1024):
             band = self._values(Window(0, top, width, min(top + 1024, height)))
-            rows.append(band[(-top) % step :: step, ::step])
+            # a copy: a view would keep the whole band
+            rows.append(band[(-top) % step :: step, ::step].copy())
         return stretch_of(np.concatenate(rows), None)
 
     def _values(self, window: Window) -> NDArray[Any]:
