@@ -84,3 +84,16 @@ def test_no_choice_of_names_makes_two_results_meet(texts):
     found = titles(paths)
     assert len({name.casefold() for name in found}) == len(paths)
     assert all("/" not in name for name in found)
+
+
+def test_folders_within_folders_are_searched_on_request_and_results_are_not(tmp_path):
+    for name in ("b.png", "a/c.png", "a/out/d.png", ".hidden/e.png", "z/f.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+
+    def found(**how):
+        return [path.relative_to(tmp_path).as_posix() for path in pictures([str(tmp_path)], **how)[0]]
+
+    assert found() == ["b.png"]
+    assert found(recursive=True) == ["b.png", "a/c.png", "a/out/d.png"]
+    assert found(recursive=True, apart_from=tmp_path / "a" / "out") == ["b.png", "a/c.png"]

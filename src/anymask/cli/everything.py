@@ -223,6 +223,8 @@ def _one(question: _Question, path: Path, pictures: bool, show: Show, *, debug: 
     from anymask.jobs.places import LocalFolder
     from anymask.jobs.worker import settle
 
+    # before torch is loaded: threads that wait by spinning are ten times slower when other programs want the cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     place = LocalFolder(question.out)
     item = Item(path.stem, str(path), os.path.abspath(path))
     with show.waiting("loading the model"):

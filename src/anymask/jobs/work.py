@@ -106,7 +106,7 @@ class Looking:
         record = self.record(item)
         found = time.perf_counter()
         files = dict(self.form.files(record, item.title))
-        if self.how.pictures and record.image.size[0] * record.image.size[1] < TILED_FROM:
+        if self.how.pictures and record.masks.image is not None:
             files[f"{item.title}.overlay.jpg"] = overlay(record.masks)
         masks = record.masks
         height, width = masks.size
@@ -128,24 +128,31 @@ class Looking:
         how = self.how
         source = item.source if how.fetch is None else how.fetch(item.at)
         with Raster.open(source, bands=how.bands) as raster:
-            image = _whole(raster) if how.tile is None else getattr(raster, "image", None)
+            image = _whole(raster)
             reference = ImageRef.of_raster(raster) if image is None else ImageRef.of(image)
             reference = replace(reference, path=item.source, geo=raster.geo)
             masks = self._masks(raster, image)
+            if image is not None:
+                masks = masks.replace(image=image)
         settings = {**how.options, "tile": how.tile, "overlap": how.overlap}
         return Record(reference, masks, Provenance(self.model.card.name, self.model.weights, {}, settings, time=""))
 
     def _masks(self, raster: Raster, image: Image | None) -> Masks:
         """Of the image at once, or tile by tile where it is too large for that or a tile's side is given."""
+        from anymask.pixels.window import Window
         from anymask.session.everything import everything
         from anymask.session.tiles import everything_tiled
 
         how = self.how
-        if how.tile is None and image is not None:
-            return everything(image, self.model, tell=self.tell, **how.options)
-        large = raster.size[0] * raster.size[1] >= TILED_FROM
-        side = how.tile or (TILE if large else max(16, *raster.size))
-        look: dict[str, Any] = {"tile": side, "overlap": how.overlap, "tell": self.tell}
+        side = how.tile
+        if side is None and image is not None:
+            height, width = raster.size
+            valid = raster.valid(Window(0, 0, width, height))
+            if valid is None or valid.all():
+                return everything(image, self.model, tell=self.tell, **how.options)
+            # tiles know what to do about places without data; one tile is all of it
+            side = max(16, *raster.size)
+        look: dict[str, Any] = {"tile": side or TILE, "overlap": how.overlap, "tell": self.tell}
         return everything_tiled(raster, self.model, **look, **how.options)
 
 
@@ -158,18 +165,15 @@ def _stand(item: Item) -> None:
 
 
 def _whole(raster: Raster) -> Image | None:
-    """The raster as an ordinary image, None where it is too large or has places without data."""
+    """The raster as an ordinary image, None where it is too large for one."""
     from anymask.pixels.image import Image
+    from anymask.pixels.raster import InMemory
     from anymask.pixels.window import Window
 
     height, width = raster.size
-    if height * width >= TILED_FROM:
-        return None
-    if isinstance(image := getattr(raster, "image", None), Image):
-        return image
-    window = Window(0, 0, width, height)
-    valid = raster.valid(window)
-    return Image.open(raster.read(window)) if valid is None or valid.all() else None
+    if isinstance(raster, InMemory):
+        return raster.image if height * width < TILED_FROM else None
+    return Image.open(raster.read(Window(0, 0, width, height))) if height * width < TILED_FROM else None
 
 
 def overlay(masks: Masks) -> bytes:

@@ -149,6 +149,8 @@ def _divide(threads: int) -> None:
     """So many threads in every library, told before they are loaded."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
+    # threads that wait by spinning are ten times slower when other programs want the cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # which matrix product is the fastest is measured in every process anew, and products differ in the last bit:
     # workers must agree, or the same image would get other files on another day
     os.environ.setdefault("ANYMASK_FAST", "1")
