@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -155,7 +156,10 @@ def test_nothing_to_do_and_bad_pictures_are_named(place):
 
 def test_every_option_of_everything_mode_and_every_format_and_preset_is_offered():
     offered = inspect.signature(command).parameters
-    assert {field.name for field in dataclasses.fields(EverythingSettings)} <= set(offered)
+    options = {field.name for field in dataclasses.fields(EverythingSettings)}
+    assert options <= set(offered)
+    asked = inspect.getsource(command).partition("asked = {")[2].partition("}")[0]
+    assert set(re.findall(r'"(\w+)":', asked)) == options, "and no others"
     text = runner.invoke(app, ["everything", "--help"], terminal_width=200).output
     for name in (*FORMATS, *PRESETS):
         assert name in text

@@ -57,9 +57,11 @@ def read(place: Place) -> tuple[JobSettings, Shares] | None:
         found = json.loads(text)
         if found["format"] != FORMAT:
             raise ValueError(found["format"])
-        # a later version may note more; what is known here is kept
-        settings = {one.name: found["settings"][one.name] for one in fields(JobSettings)}
-        settings["bands"] = None if settings["bands"] is None else tuple(settings["bands"])
+        # another version may note more or less; what is known here is kept
+        settings = {
+            one.name: found["settings"][one.name] for one in fields(JobSettings) if one.name in found["settings"]
+        }
+        settings["bands"] = None if settings.get("bands") is None else tuple(settings["bands"])
         return JobSettings(**settings), Shares(**{one.name: int(found["shares"][one.name]) for one in fields(Shares)})
     except (ValueError, KeyError, TypeError) as error:
         raise BadSetting(
