@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from PIL import Image as Pillow
 
 
+MANY = 12
+"""More masks than these are drawn as a mosaic."""
+
+
 class Masks(Sequence["Masks"]):
     """N masks of one image and what is known of each; a value that never changes.
 
@@ -251,8 +255,13 @@ class Masks(Sequence["Masks"]):
     def overlay(self, image: ImageLike | None = None, **options: Any) -> Pillow.Image:
         """The picture with the masks laid over it; see `masks.picture.overlay` for the options.
 
-        image: left out, the picture that the masks were made of, or a neutral ground.
+        image: left out, the picture that the masks were made of, or a neutral ground. Without options, more than MANY
+        masks are drawn by `masks.mosaic`, which is made for hundreds.
         """
+        if len(self) > MANY and not options:
+            from anymask.masks.mosaic import mosaic
+
+            return mosaic(self, image)
         from anymask.masks.picture import overlay
 
         return overlay(self, image, **options)

@@ -1,0 +1,121 @@
+"""Hundreds of masks over one picture: every pixel shows the smallest mask it lies in, and neighbours differ in colour.
+
+A label map is painted once and coloured through a table, so the time hardly depends on the number of masks.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from anymask.errors import BadSetting
+from anymask.masks.colours import RGB, distances, palette
+from anymask.masks.masks import Masks
+from anymask.masks.picture import _canvas, line_width
+from anymask.masks.strips import Strips
+from anymask.pixels.image import ImageLike
+
+COLOURS = 21
+"""Of the palette: three rounds, all far apart for any colour vision."""
+
+
+def mosaic(masks: Masks, image: ImageLike | None = None, *, opacity: float = 0.5) -> Pillow.Image:
+    """The picture with all masks in it, a PIL image, RGB.
+
+    image: left out, the masks' own picture; without one, a neutral ground. opacity: of the fill, 0..1.
+    Smaller masks lie over larger ones. A mask keeps its colour away from that of every mask it touches, as people with
+    normal and with reduced colour vision see it. Raises BadSetting.
+    """
+    if not 0 <= opacity <= 1:
+        raise BadSetting(f"opacity is 0 to 1, got {opacity}")
+    canvas = _canvas(masks, image)
+    labels = label_map(masks)
+    table = np.zeros((len(masks) + 1, 3), np.uint8)
+    table[1:] = np.array(colours(labels, len(masks)), np.uint8).reshape(-1, 3)
+    unit = line_width(masks.size)
+    step = max(64, (1 << 21) // masks.size[1])
+    wide = max(1, round(unit))
+    for top in range(0, masks.size[0], step):
+        # a band at a time, with what its outlines need of the next ones
+        low, high = max(0, top - wide - 1), min(masks.size[0], top + step + wide + 1)
+        painted = _painted(canvas[low:high].copy(), labels[low:high], table, opacity, wide)
+        canvas[top : top + step] = painted[top - low : top - low + step]
+    return Pillow.fromarray(canvas)
+
+
+def label_map(masks: Masks) -> NDArray[np.int32]:
+    """int32 [H, W]: row + 1 of the smallest mask over each pixel, 0 where there is none."""
+    labels = np.zeros(masks.size, np.int32)
+    for row in np.argsort(-masks.areas(), kind="stable").tolist():
+        strips = Strips.of(masks.rle[row])
+        x0, y0, x1, y1 = strips.box()
+        if x1 > x0:
+            labels[y0:y1, x0:x1][strips.dense(x0, y0, x1, y1)] = row + 1
+    return labels
+
+
+def colours(labels: NDArray[np.int32], count: int) -> list[RGB]:
+    """A colour for each of `count` masks of a label map, such that those side by side are easy to tell apart.
+
+    Greedily, those with most neighbours first: the colour that is farthest from its neighbours' for the kind of vision
+    that finds it hardest, the least used one among nearly equals.
+    """
+    shades = palette(COLOURS)
+    apart = distances(shades)
+    beside = _neighbours(labels)
+    around: dict[int, list[int]] = {row: [] for row in range(count)}
+    for first, second in beside.tolist():
+        around[first - 1].append(second - 1)
+        around[second - 1].append(first - 1)
+    chosen = np.full(count, -1, np.int64)
+    used = np.zeros(len(shades), np.int64)
+    for row in sorted(range(count), key=lambda one: (-len(around[one]), one)):
+        taken = [chosen[other] for other in around[row] if chosen[other] >= 0]
+        room = apart[:, taken].min(1) if taken else np.full(len(shades), np.inf)
+        good = np.flatnonzero(room >= 0.8 * min(room.max(), 40.0))
+        chosen[row] = good[np.argmin(used[good])]
+        used[chosen[row]] += 1
+    return [shades[place] for place in chosen.tolist()]
+
+
+def _neighbours(labels: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Pairs of labels that lie side by side or two pixels apart, [K, 2], the smaller first."""
+    found = []
+    for first, second in (
+        (labels[:, :-1], labels[:, 1:]),
+        (labels[:-1], labels[1:]),
+        (labels[:, :-2], labels[:, 2:]),
+        (labels[:-2], labels[2:]),
+    ):
+        differ = (first != second) & (first > 0) & (second > 0)
+        pairs = np.stack([first[differ], second[differ]], 1).astype(np.int64)
+        found.append(np.unique(np.sort(pairs, 1), axis=0))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _painted(
+    pixels: NDArray[np.uint8], labels: NDArray[np.int32], table: NDArray[np.uint8], opacity: float, wide: int
+) -> NDArray[np.uint8]:
+    """A band of the picture with its masks: a tint, a line of full colour inside each edge, a white hairline on it."""
+    tint = table[labels]
+    filled = cv2.addWeighted(pixels, 1 - opacity, tint, opacity, 0)
+    inside = labels > 0
+    out = np.where(inside[..., None], filled, pixels)
+    near = _edge(labels, wide)
+    out[near & inside] = tint[near & inside]
+    hair = _edge(labels, 0)
+    out[hair] = (0.25 * out[hair] + 0.75 * 255).astype(np.uint8)
+    return out
+
+
+def _edge(labels: NDArray[np.int32], reach: int) -> NDArray[np.bool_]:
+    """Where another label lies within `reach` pixels; 0 gives the pixels left of and above an edge."""
+    changed = np.zeros(labels.shape, np.uint8)
+    changed[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    changed[:-1] |= labels[:-1] != labels[1:]
+    if reach == 0:
+        return changed.view(np.bool_)
+    ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    return np.asarray(cv2.dilate(changed, ball), np.uint8).view(np.bool_)
