@@ -18,7 +18,7 @@ import anymask
 
 ROOT = Path(__file__).resolve().parents[1]
 
-PUBLIC = ["AnymaskError", "Image", "Masks", "Prompts", "Session", "__version__", "load", "segment"]
+PUBLIC = ["AnymaskError", "Image", "Masks", "Prompts", "Session", "__version__", "everything", "load", "segment"]
 """Fixed: later releases add names, none is renamed or taken away."""
 
 MODULES = sorted(found.name for found in pkgutil.walk_packages(anymask.__path__, "anymask."))
