@@ -153,6 +153,50 @@ def test_scenes_of_many_objects_are_found_exactly(seed):
     assert len(objects) >= 10 and same(found(objects, overlap=overlap), objects)
 
 
+def coast(rng):
+    """Islands of smooth noise, some larger than any tile."""
+    coarse = rng.random((30, 34)).astype(np.float32)
+    land = cv2.resize(coarse, SIZE[::-1], interpolation=cv2.INTER_CUBIC) > 0.5
+    return parted(land)
+
+
+def fields(rng):
+    """The cells that are nearest to each of some points: everything touches."""
+    points = rng.random((25, 2)) * SIZE[::-1]
+    nearest = ((X[None] - points[:, 0, None, None]) ** 2 + (Y[None] - points[:, 1, None, None]) ** 2).argmin(0)
+    return [nearest == place for place in range(25)]
+
+
+def roads(rng):
+    """Crooked lines that leave tiles and come back."""
+    drawn = np.zeros(SIZE, np.uint8)
+    for _ in range(4):
+        corners = np.cumsum(rng.normal(0, 40, (10, 2)), 0) + rng.random(2) * SIZE[::-1]
+        cv2.polylines(drawn, [corners.astype(np.int32)], False, 1, int(rng.integers(6, 14)))
+    return parted(drawn > 0)
+
+
+def parted(mask, least=30):
+    """The connected parts of a mask."""
+    count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    parts = [numbers == number for number in range(1, count)]
+    return [part for part in parts if part.sum() > least]
+
+
+@pytest.mark.parametrize("overlap", [8, 24, 48])
+@pytest.mark.parametrize("made", [coast, fields, roads])
+def test_what_a_tile_shows_in_pieces_is_put_together_too(made, overlap):
+    """As a model does, each tile gives a mask for every piece of an object that it sees."""
+    objects = made(np.random.default_rng(overlap))
+    scene = Scene(objects)
+
+    def look(pixels):
+        pieces = [piece for mask in scene.look(pixels).dense() for piece in parted(mask, 0)]
+        return Masks.from_dense(np.array(pieces, np.bool_).reshape(-1, *scene.window.size))
+
+    assert same(look_tiled(scene, look, 96, overlap), objects)
+
+
 def test_tiles_that_see_an_outline_a_little_differently_still_see_one_object():
     objects = [disk(84 + 150 * column, 84 + 150 * row, 40) for column in range(3) for row in range(2)]
     scene = Scene(objects)

@@ -146,13 +146,17 @@ class Seams:
         return False
 
     def _composed(self, group: list[Piece]) -> Object:
-        """The union of the pieces, without those that only repeat what a tile with a better view saw."""
-        order = sorted(group, key=lambda one: (one.cuts, -one.score, -one.area, one.key))
+        """The union of what tiles saw of an object, without tiles that only repeat what one with a better view saw."""
+        sights: dict[int, list[Piece]] = defaultdict(list)
+        for piece in group:
+            sights[piece.tile].append(piece)
         kept: list[Piece] = []
-        for piece in order:
-            seen = [self.zones[piece.tile][one.tile] for one in kept if one.tile in self.zones[piece.tile]]
-            if not seen or self._beyond(piece, seen):
-                kept.append(piece)
+        used: list[int] = []
+        for tile in sorted(sights, key=lambda tile: _rank(sights[tile])):
+            seen = [self.zones[tile][other] for other in used if other in self.zones[tile]]
+            if not seen or any(self._beyond(piece, seen) for piece in sights[tile]):
+                kept += sights[tile]
+                used.append(tile)
         moved = [one.strips.moved(self.windows[one.tile].x0, self.windows[one.tile].y0) for one in kept]
         strips = Strips.union(moved)
         weights = np.array([one.area for one in kept], np.float64)
@@ -168,6 +172,13 @@ class Seams:
             for zone in seen
         ]
         return Strips.union(parts).area() < piece.area
+
+
+def _rank(pieces: Sequence[Piece]) -> tuple[int, float, int, tuple[int, int]]:
+    """The tile that cuts an object least comes first, then the one that is surest of it."""
+    area = sum(one.area for one in pieces)
+    score = sum(one.area * one.score for one in pieces) / area
+    return (max(one.cuts for one in pieces), -score, -area, min(one.key for one in pieces))
 
 
 class _Links:
