@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "jobs"))
@@ -27,8 +28,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--pictures", type=int, default=40, help="of a folder")
-    parser.add_argument("--each", type=int, default=8, help="kills of a folder before it is left to end")
+    parser.add_argument("--pictures", type=int, default=120, help="of a folder")
+    parser.add_argument("--each", type=int, default=12, help="kills of a folder before it is left to end")
+    parser.add_argument("--at-once", type=int, default=2, help="folders")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work; a temporary one if left out")
     chosen = parser.parse_args()
@@ -41,14 +43,24 @@ def main() -> None:
     expected = killing.contents(base / "undisturbed")
     print(f"{chosen.pictures} pictures, {len(expected)} files, {longest:.1f} s undisturbed", flush=True)
     found = killing.Found()
-    seed = chosen.seed
-    while found.kills.total() < chosen.kills and time.monotonic() < deadline:
-        each = min(chosen.each, chosen.kills - found.kills.total())
-        killing.rounds(folder, base / f"{seed}", expected, each, seed, found, deadline, longest)
-        if not found.faults:
-            shutil.rmtree(base / f"{seed}")
-        seed += 1
-        print(f"{found.kills.total()} kills, {found.faults} faults", flush=True)
+
+    def one(seed: int) -> killing.Found:
+        out = base / f"{seed}"
+        counts = killing.rounds(folder, out, expected, chosen.each, seed, deadline, longest)
+        if not counts.faults:
+            shutil.rmtree(out)
+        return counts
+
+    with ThreadPoolExecutor(chosen.at_once) as pool:
+        running, seed = {pool.submit(one, chosen.seed + n) for n in range(chosen.at_once)}, chosen.seed + chosen.at_once
+        while running:
+            ready, running = wait(running, return_when=FIRST_COMPLETED)
+            for counts in ready:
+                found.add(counts.result())
+            print(f"{found.kills.total()} kills, {found.faults} faults", flush=True)
+            while found.kills.total() < chosen.kills and time.monotonic() < deadline and len(running) < chosen.at_once:
+                running.add(pool.submit(one, seed))
+                seed += 1
     print(f"kills: {found.kills.total()} ({', '.join(f'{name} {n}' for name, n in sorted(found.kills.items()))})")
     print(f"folders resumed to their end: {found.rounds}; minutes: {(time.monotonic() - begun) / 60:.1f}")
     print(f"lost: {found.lost}; duplicated: {found.doubled}; half-written: {found.half_written}")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,11 @@ class Found:
     outlived: int = 0
     unfinished: int = 0
     left: list[str] = field(default_factory=list)
+
+    def add(self, other: Found) -> None:
+        """Adds another's counts."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
     @property
     def faults(self) -> int:
@@ -139,31 +144,46 @@ def whole(file: Path) -> bool:
     return True
 
 
+def at_work(out: Path, process: subprocess.Popen, seconds: float = 60) -> None:
+    """Waits until a worker has written something, or the run has ended."""
+    last = time.monotonic() + seconds
+    before = set((out / SELF).glob("worker-*"))
+    while process.poll() is None and time.monotonic() < last:
+        if set((out / SELF).glob("worker-*")) - before and any((out / SELF / "unfinished").glob("*")):
+            return
+        time.sleep(0.002)
+
+
 def rounds(
-    folder: Path, out: Path, expected: dict[str, bytes], kills: int, seed: int, found: Found, deadline: float,
-    longest: float, pause: float = 0.005, workers: int = 2,
-) -> None:  # fmt: skip
-    """One folder, begun and killed `kills` times (or until it is done), then left to end and compared."""
-    rng = random.Random(seed)
-    for _ in range(kills):
-        if time.monotonic() > deadline:
-            break
+    folder: Path, out: Path, expected: dict[str, bytes], kills: int, seed: int, deadline: float, longest: float,
+    pause: float = 0.005, workers: int = 2,
+) -> Found:  # fmt: skip
+    """One folder, begun and killed `kills` times (or until it is done), then left to end and compared.
+
+    Some kills come at any time from the start of the process on, most while workers are at work; after a worker the
+    rest is killed as well, a little later. longest: seconds that an undisturbed run takes.
+    """
+    found, rng = Found(), random.Random(seed)
+    hit = True
+    while hit and found.kills.total() < kills and time.monotonic() < deadline:
         process = start(folder, out, pause, workers)
-        time.sleep(rng.uniform(0.02, longest))
+        if rng.random() < 0.25:
+            time.sleep(rng.uniform(0.02, longest))
+        else:
+            at_work(out, process)
+            time.sleep(rng.expovariate(1 / 0.1))
         whose = rng.choice(WHOSE)
         hit = kill(process, whose, rng)
-        if whose == "worker":
-            # a job survives that; an ended worker is replaced
-            ended(process)
-            found.kills[whose] += hit
-            break
-        process.communicate(timeout=60)
         found.kills[whose] += hit
+        if hit and whose == "worker":
+            time.sleep(rng.expovariate(1 / 0.2))
+            whose = rng.choice(WHOSE[:2])
+            hit = kill(process, whose, rng)
+            found.kills[whose] += hit
+        process.communicate(timeout=120)
         if whose == "coordinator":
             found.outlived += len(outlived(process.pid))
         check(out, found)
-        if not hit:
-            break
     ended(start(folder, out, 0.0, workers))
     check(out, found)
     found.rounds += 1
@@ -177,3 +197,4 @@ def rounds(
     count = Counter(row["title"] for row in rows)
     found.lost += len(list(folder.iterdir())) - len(count)
     found.doubled += sum(one > 1 for one in count.values())
+    return found

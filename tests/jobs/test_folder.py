@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -196,3 +197,53 @@ def test_a_damaged_settings_file_is_one_sentence(many, tmp_path):
     with pytest.raises(BadSetting, match="cannot be read"):
         job(many[1:2], tmp_path / "out")
     assert len(job(many[1:2], tmp_path / "out", overwrite=True)[0].done) == 1
+
+
+def test_starting_anew_can_be_broken_off_anywhere(many, tmp_path, monkeypatch):
+    job(many[:3], tmp_path / "out", workers=1)
+    before = contents(tmp_path / "out")
+    real, count, limit = LocalFolder.remove, [0], [0]
+
+    def remove(self, path):
+        count[0] += 1
+        if count[0] > limit[0]:
+            raise KeyboardInterrupt
+        real(self, path)
+
+    for stop in (0, 1, 2, 4, 5, 6, 7):
+        count[0], limit[0] = 0, stop
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(LocalFolder, "remove", remove)
+            folder.clear(LocalFolder(tmp_path / "out"))
+        job(many[:3], tmp_path / "out", workers=1)
+        assert contents(tmp_path / "out") == before
+    folder.clear(LocalFolder(tmp_path / "out"))
+    assert contents(tmp_path / "out") == {}
+
+
+def test_a_killed_worker_is_replaced_and_fewer_go_on(many, tmp_path):
+    mixed = tmp_path / "in"
+    mixed.mkdir()
+    for number, path in enumerate(many[1:] * 2):
+        (mixed / f"{number:02d}.png").write_bytes(path.read_bytes())
+    report, _ = job(sorted(mixed.iterdir()), tmp_path / "out", recipe=Once(mark=str(tmp_path / "mark")))
+    assert len(report.done) == 12 and report.failed == []
+
+
+@dataclasses.dataclass(frozen=True)
+class Once(Light):
+    """Light work whose first picture kills its worker, once. mark: a file that says that it was."""
+
+    mark: str = ""
+
+    def __call__(self):
+        step = super().__call__()
+
+        def once(item):
+            try:
+                os.close(os.open(self.mark, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return step(item)
+            os.kill(os.getpid(), 9)
+
+        return once

@@ -28,7 +28,7 @@ def test_killed_job_resumes_without_losing_doubling_or_tearing_anything(undistur
     assert {"annotations.json", "manifest.jsonl", "anymask-job.json"} < set(expected) and len(expected) == 63
     found = Found()
     for seed in range(2):
-        rounds(folder, tmp_path / str(seed), expected, 4, seed, found, time.monotonic() + 60, seconds, pause=0.01)
+        found.add(rounds(folder, tmp_path / str(seed), expected, 4, seed, time.monotonic() + 60, seconds, pause=0.01))
     assert found.faults == 0, found
     assert found.kills.total() >= 2, "nothing was killed"
 
