@@ -132,19 +132,20 @@ class SharedCells:
 class FirstCells:
     """The cells of one prompt before the first block: the shared ones and what is drawn into them.
 
-    memory: [D + heads * T, N], its first D rows are what was drawn; cells: [N, C]. Both are overwritten.
+    memory: [D + heads * T, N], its first D rows are what was drawn, on the cells of `band` only; cells: [N, C]; both
+    are overwritten.
     """
 
-    def __init__(self, shared: SharedCells, memory: Tensor, cells: Tensor, room: Room) -> None:
+    def __init__(self, shared: SharedCells, memory: Tensor, band: slice, cells: Tensor, room: Room) -> None:
         depth = shared.drawing.shape[1]
-        self.shared, self.memory, self.cells, self.room = shared, memory, cells, room
-        self.drawn, self.weights = memory[:depth], memory[depth:]
+        self.shared, self.memory, self.band, self.cells, self.room = shared, memory, band, cells, room
+        self.drawn, self.weights = memory[:depth, band], memory[depth:]
 
     def _scores(self, tokens: Tensor, ours: Tensor, layer: nn.Module) -> Tensor:
         """tokens [heads, T, width] times projected cells [heads, width, N]: [heads * T, N]."""
         torch.bmm(tokens, ours, out=self.weights.unflatten(0, tokens.shape[:2]))
         if len(self.drawn):
-            self.weights.addmm_(folded(tokens, layer) @ self.shared.drawing, self.drawn)
+            self.weights[:, self.band].addmm_(folded(tokens, layer) @ self.shared.drawing, self.drawn)
         return self.weights
 
     def look(self, attn: Attention, query: Tensor) -> Tensor:
@@ -153,7 +154,7 @@ class FirstCells:
         weights = torch.softmax(scores, -1, out=scores)
         read = torch.bmm(weights.unflatten(0, query.shape[:2]), self.shared.values)
         if len(self.drawn):
-            read += unfolded(linear(weights, self.drawn) @ self.shared.drawing.t(), attn)
+            read += unfolded(weights[:, self.band] @ self.drawn.t() @ self.shared.drawing.t(), attn)
         return read
 
     def heed(self, block: TwoWayBlock, key: Tensor, value: Tensor, written: Tensor) -> Cells:
@@ -161,14 +162,20 @@ class FirstCells:
         scores = self._scores(key, self.shared.queries, block.cross_attn_image_to_token.q_proj)
         scores = scores.unflatten(0, key.shape[:2])
         torch.softmax(scores, 1, out=scores)
-        written = torch.cat([self.shared.drawing.t(), written])
-        torch.addmm(self.shared.cells, self.memory.t(), written, out=self.cells)
+        every = torch.cat([self.shared.drawing.t(), written])
+        below, above = slice(0, self.band.start), slice(self.band.stop, None)
+        for rows, memory, added in (
+            (below, self.weights, written),
+            (self.band, self.memory, every),
+            (above, self.weights, written),
+        ):
+            torch.addmm(self.shared.cells[rows], memory[:, rows].t(), added, out=self.cells[rows])
         return OwnCells(_normed(block, self.cells), self.shared.places, self.room, True)
 
     def projected(self, layer: Layer, band: slice) -> Tensor:
         """See `Cells.projected`."""
-        own = torch.addmm(self.shared.cells[band], self.drawn[:, band].t(), self.shared.drawing.t())
-        return linear(own, layer.ready, layer.bias)
+        own = with_drawing(self.shared.cells, self.drawn, self.band, self.shared.drawing)
+        return linear(own[band], layer.ready, layer.bias)
 
 
 def _normed(block: TwoWayBlock, cells: Tensor) -> Tensor:
@@ -176,6 +183,13 @@ def _normed(block: TwoWayBlock, cells: Tensor) -> Tensor:
     norm = block.norm4
     for rows in cells.split(ROWS):
         rows.copy_(F.layer_norm(rows, rows.shape[1:], norm.weight, norm.bias, norm.eps))
+    return cells
+
+
+def with_drawing(cells: Tensor, drawn: Tensor, band: slice, drawing: Tensor) -> Tensor:
+    """Cells [N, C] to which a layer [C, D] of what was drawn on those of `band`, [D, len(band)], is added."""
+    cells = cells.clone()
+    cells[band].addmm_(drawn.t(), drawing.t())
     return cells
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from anymask.nn.dense_prompts import UndrawnPrompts
-from anymask.nn.fast_cells import Cells, FirstCells, OwnCells, Room, SharedCells
+from anymask.nn.fast_cells import Cells, FirstCells, OwnCells, Room, SharedCells, with_drawing
 from anymask.nn.fast_drawing import Drawing, Patches
 from anymask.nn.fast_low_rank import LayeredCells, LayeredImage
 from anymask.nn.fast_prepared import Prepared, prepared
@@ -63,11 +63,13 @@ def decode(
         tokens = torch.cat([own.expand(rows.stop - start, -1, -1), sparse[rows]], 1)
         cells, patches = source.of(rows)
         # of the tokens only the score's and the asked masks' are read in the end
-        tokens, cells = _transform(decoder, tokens, cells, [0, *(1 + index for index in asked)])
+        group = _Group(cells)
+        tokens = _transform(decoder, tokens, group, [0, *(1 + index for index in asked)])
         scores[rows] = decoder.iou_prediction_head(tokens[:, 0])[:, answers]
         mlps = [decoder.output_hypernetworks_mlps[index] for index in asked]
         kernels = torch.stack([mlp(tokens[:, 1 + rank]) for rank, mlp in enumerate(mlps)], 1)
-        for index, row in enumerate(range(rows.start, rows.stop)):
+        for index in group.order:
+            row = start + index
             ranks = list(range(len(asked)))
             if wanted is not None:
                 good = scores[row] > wanted.above
@@ -75,7 +77,7 @@ def decode(
                 canvas.logits[row, ~good] = wanted.otherwise
             if ranks:
                 here = [(patch, index) for patch in patches]
-                upscaler.draw(canvas, row, ranks, cells[index], kernels[index][ranks], here)
+                upscaler.draw(canvas, row, ranks, group.cells[index], kernels[index][ranks], here)
     return canvas.logits, scores
 
 
@@ -110,61 +112,81 @@ class _Source:
         count = rows.stop - rows.start
         patches: tuple[Patches, ...] = ()
         hidden: list[Tensor] = []
+        bands = [slice(0, 0)] * count
         if self.undrawn is not None and self.drawing is not None:
             drawing = Drawing(self.undrawn, rows)
             hidden = [memory[: self.drawing.shape[1]] for memory in self.memory[:count]]
-            drawing.hidden(hidden)
+            bands = drawing.hidden(hidden)
             patches = drawing.fine(), drawing.middle()
         shared, room = self.shared, self.room
         if isinstance(shared, LayeredImage):
             return [LayeredCells(shared, memory, room) for memory in self.memory[:count]], patches
         if shared is not None:
-            pairs = zip(self.memory[:count], self.own[:count], strict=True)
-            return [FirstCells(shared, memory, cells, room) for memory, cells in pairs], patches
+            parts = zip(self.memory[:count], bands, self.own[:count], strict=True)
+            return [FirstCells(shared, *part, room) for part in parts], patches
         own = [self.cells[row if len(self.cells) > 1 else 0] for row in range(rows.start, rows.stop)]
         if self.drawing is not None:
-            own = [torch.addmm(cells, maps.t(), self.drawing.t()) for cells, maps in zip(own, hidden, strict=True)]
+            drawn = zip(own, hidden, bands, strict=True)
+            own = [with_drawing(cells, maps[:, band], band, self.drawing) for cells, maps, band in drawn]
         return [OwnCells(cells, self.places, room, self.drawing is not None) for cells in own], patches
 
 
-def _transform(
-    decoder: MaskDecoder, tokens: Tensor, cells: list[Cells], needed: list[int]
-) -> tuple[Tensor, list[Cells]]:
-    """The two-way transformer for P prompts: tokens [P, T, C], of which the `needed` come back, and their cells."""
+class _Group:
+    """The cells of some prompts, each of which is worked on as long as it is in the cache."""
+
+    def __init__(self, cells: list[Cells]) -> None:
+        self.cells = cells
+        self.order = list(range(len(cells)))
+        self.pending: tuple[TwoWayBlock, Tensor, Tensor, Tensor] | None = None
+
+    def look(self, attn: Attention, tokens: Tensor) -> Tensor:
+        """Tokens [P, T, C] attend to the cells of their prompts, after these have heeded what is pending."""
+        queries = _split(attn.q_proj(tokens), attn.heads)
+        queries = queries * queries.shape[-1] ** -0.5
+        read = torch.empty_like(queries)
+        for index in self.order:
+            if self.pending is not None:
+                block, *rest = self.pending
+                self.cells[index] = self.cells[index].heed(block, *(part[index] for part in rest))
+            read[index] = self.cells[index].look(attn, queries[index])
+        self.pending = None
+        # those that were last are still in the cache
+        self.order.reverse()
+        return attn.out_proj(read.transpose(1, 2).flatten(2) + attn.v_proj.bias)  # type: ignore[no-any-return]
+
+    def heed(self, block: TwoWayBlock, placed: Tensor, tokens: Tensor) -> None:
+        """The cells attend to tokens [P, T, C], with and without their positions, before anything looks at them again.
+
+        The tokens go on in the meantime, since their attention to themselves does not wait for the cells.
+        """
+        back = block.cross_attn_image_to_token
+        keys, values = _split(back.k_proj(placed), back.heads), _split(back.v_proj(tokens), back.heads)
+        keys = keys * keys.shape[-1] ** -0.5
+        # what each head and token would write into a cell; each head's weights over the tokens sum to one, so that a
+        # head's share of the bias in every token's value adds it once
+        weight = back.out_proj.weight.unflatten(1, (back.heads, -1)).permute(1, 2, 0)
+        written = (values @ weight).flatten(1, 2) + back.out_proj.bias / back.heads
+        self.pending = block, keys, values, written
+
+
+def _transform(decoder: MaskDecoder, tokens: Tensor, group: _Group, needed: list[int]) -> Tensor:
+    """The two-way transformer for P prompts: tokens [P, T, C], of which the `needed` come back."""
     transformer = decoder.transformer
     original = tokens
     for block in transformer.layers:
-        tokens, cells = _block(block, tokens, cells, original)  # type: ignore[arg-type]
+        if block.first:
+            tokens = block.self_attn(tokens, tokens, tokens)  # type: ignore[operator]
+        else:
+            q = tokens + original
+            tokens = tokens + block.self_attn(q, q, tokens)  # type: ignore[operator]
+        tokens = block.norm1(tokens)  # type: ignore[operator]
+        looked = group.look(block.cross_attn_token_to_image, tokens + original)  # type: ignore[arg-type]
+        tokens = block.norm2(tokens + looked)  # type: ignore[operator]
+        tokens = block.norm3(tokens + block.mlp(tokens))  # type: ignore[operator]
+        group.heed(block, tokens + original, tokens)  # type: ignore[arg-type]
     tokens, original = tokens[:, needed], original[:, needed]
-    looked = _look(transformer.final_attn_token_to_image, tokens + original, cells)
-    return transformer.norm_final_attn(tokens + looked), cells
-
-
-def _block(block: TwoWayBlock, tokens: Tensor, cells: list[Cells], original: Tensor) -> tuple[Tensor, list[Cells]]:
-    if block.first:
-        tokens = block.self_attn(tokens, tokens, tokens)
-    else:
-        q = tokens + original
-        tokens = tokens + block.self_attn(q, q, tokens)
-    tokens = block.norm1(tokens)
-    tokens = block.norm2(tokens + _look(block.cross_attn_token_to_image, tokens + original, cells))
-    tokens = block.norm3(tokens + block.mlp(tokens))
-    back = block.cross_attn_image_to_token
-    keys, values = _split(back.k_proj(tokens + original), back.heads), _split(back.v_proj(tokens), back.heads)
-    keys = keys * keys.shape[-1] ** -0.5
-    # what each head and token would write into a cell; each head's weights over the tokens sum to one, so that a head's
-    # share of the bias in every token's value adds it once
-    weight = back.out_proj.weight.unflatten(1, (back.heads, -1)).permute(1, 2, 0)
-    written = (values @ weight).flatten(1, 2) + back.out_proj.bias / back.heads
-    return tokens, [one.heed(block, *rest) for one, *rest in zip(cells, keys, values, written, strict=True)]
-
-
-def _look(attn: Attention, tokens: Tensor, cells: list[Cells]) -> Tensor:
-    """Tokens [P, T, C] attend to the cells of their prompts."""
-    queries = _split(attn.q_proj(tokens), attn.heads)
-    queries = queries * queries.shape[-1] ** -0.5
-    read = torch.stack([one.look(attn, query) for one, query in zip(cells, queries, strict=True)])
-    return attn.out_proj(read.transpose(1, 2).flatten(2) + attn.v_proj.bias)  # type: ignore[no-any-return]
+    looked = group.look(transformer.final_attn_token_to_image, tokens + original)
+    return transformer.norm_final_attn(tokens + looked)  # type: ignore[no-any-return]
 
 
 def _split(x: Tensor, heads: int) -> Tensor:

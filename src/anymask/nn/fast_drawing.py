@@ -1,7 +1,7 @@
 """Maps of prompts drawn where something is to be seen, for the lean decoder.
 
 A point's Gaussian is below the rounding of float32 six deviations away, so of the high-resolution maps only a small
-rectangle is drawn; everywhere else they are the bias of their layer.
+rectangle is drawn and of the dense ones some rows; everywhere else they are what comes of a prompt that draws nothing.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from anymask.nn.dense_prompts import FINE_SIGMA, MIDDLE_SIGMA
+from anymask.nn.dense_prompts import FINE_SIGMA, MIDDLE_SIGMA, NARROW_SIGMA, WIDE_SIGMA
 
 if TYPE_CHECKING:
-    from anymask.nn.dense_prompts import DensePromptEncoder, UndrawnPrompts
+    from anymask.nn.dense_prompts import DensePromptEncoder, Seen, UndrawnPrompts
 
 FAR = 6.0
 """Deviations from a point where its Gaussian, exp(-18), is lost in the rounding of the sum it is added to."""
@@ -59,13 +60,27 @@ class Drawing:
     def __init__(self, prompts: UndrawnPrompts, rows: slice) -> None:
         self.encoder, self.place = prompts.encoder, prompts.place[rows]
 
-    def hidden(self, out: list[Tensor]) -> None:
-        """The dense maps of all prompts after the first layer and its GELU, into P of [D, h * w]."""
-        layer: nn.Module = self.encoder.draw[0]
-        weight: Tensor = layer.weight.flatten(1)  # type: ignore[operator, assignment]
-        bias: Tensor = layer.bias[:, None]  # type: ignore[index, assignment]
-        for memory, maps in zip(out, self.place.coarse(*self.encoder.grid).flatten(2), strict=True):
-            torch.ops.aten.gelu_(torch.addmm(bias, weight, maps, out=memory))
+    def hidden(self, out: list[Tensor]) -> list[slice]:
+        """The dense maps of all prompts after the first layer and its GELU, less `blank`, into P of [D, h * w].
+
+        Returns the cells of each that were written; all others are zero and are left as they are.
+        """
+        weight, bias = _pointwise(self.encoder.draw[0])
+        blank = F.gelu(bias)
+        height, width = self.encoder.grid
+        if self.place.boxed.any():
+            # a box is seen from everywhere
+            tops, rows, maps = [0] * len(out), height, self.place.coarse(height, width)
+        else:
+            (_, rows), corners, (down, across) = self._seen(1, FAR * WIDE_SIGMA, 0.0, (True, False))
+            tops = [y for _, y in corners]
+            dots = [self.place.dots(height, width, sigma, (down, across)) for sigma in (NARROW_SIGMA, WIDE_SIGMA)]
+            maps = torch.cat([*dots[0], *dots[1]], 1)
+            weight = weight[:, :4]
+        bands = [slice(top * width, (top + rows) * width) for top in tops]
+        for memory, band, drawn in zip(out, bands, maps.flatten(2), strict=True):
+            memory[:, band] = F.gelu(torch.addmm(bias[:, None], weight, drawn)).sub_(blank[:, None])
+        return bands
 
     def fine(self) -> Patches:
         """Added to the features at four times the embedding's resolution, without the layer's bias."""
@@ -76,24 +91,43 @@ class Drawing:
         return self._patches(self.encoder.draw_middle, 2, MIDDLE_SIGMA)
 
     def _patches(self, layer: nn.Module, factor: int, sigma: float) -> Patches:
-        weight: Tensor = layer.weight.flatten(1)  # type: ignore[operator, assignment]
+        weight, _ = _pointwise(layer)
+        height, width = self.encoder.grid
+        finer = factor * min(height, width)
+        _, corners, seen = self._seen(factor, FAR * sigma, SOFT / finer, (True, True))
+        drawn = self.place.fine(factor * height, factor * width, sigma, seen)
+        # the fourth map is that of earlier logits, of which there are none
+        maps = torch.unflatten(weight[:, :3] @ drawn.flatten(2), 2, drawn.shape[2:])
+        return Patches([(y, x) for x, y in corners], blocked(maps, factor))
+
+    def _seen(
+        self, factor: int, points: float, edges: float, cut: tuple[bool, bool]
+    ) -> tuple[tuple[int, int], list[tuple[int, int]], Seen]:
+        """The rectangles of cells that prompts are drawn in, `factor` pixels a cell.
+
+        points, edges: see `Place.spread`. cut: whether height and width are cut to what is needed.
+        Returns the (width, height) of all, the (x, y) of each, and the centres of their pixels.
+        """
         height, width = self.encoder.grid
         size = torch.tensor([width, height])
-        finer = factor * size
-        least, most = self.place.spread(FAR * sigma, SOFT / float(finer.min()))
+        least, most = self.place.spread(points, edges)
         first = (least * size).floor().long().clamp(min=0)
         last = torch.maximum((most * size).ceil().long(), first + 1)
         # one size for all: that of the largest, and every rectangle lies inside the grid
         shape = torch.minimum((torch.minimum(last, size) - first).amax(0).clamp(min=1), size)
+        shape = torch.where(torch.tensor(cut[::-1]), shape, size)
         first = torch.minimum(first, size - shape)
         across, down = (
-            (first[:, axis, None] * factor + torch.arange(int(shape[axis]) * factor) + 0.5) / float(finer[axis])
+            (first[:, axis, None] * factor + torch.arange(int(shape[axis]) * factor) + 0.5) / float(factor * size[axis])
             for axis in (0, 1)
         )
-        seen = self.place.fine(factor * height, factor * width, sigma, (down, across))
-        # the fourth map is that of earlier logits, of which there are none
-        maps = torch.unflatten(weight[:, :3] @ seen.flatten(2), 2, seen.shape[2:])
-        return Patches([(y, x) for x, y in first.tolist()], blocked(maps, factor))
+        corners = [(int(x), int(y)) for x, y in first.tolist()]
+        return (int(shape[0]), int(shape[1])), corners, (down, across)
+
+
+def _pointwise(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """A 1x1 convolution's weight [out, in] and bias [out]."""
+    return layer.weight.flatten(1), layer.bias  # type: ignore[operator, return-value]
 
 
 def biases(encoder: DensePromptEncoder) -> tuple[Tensor, Tensor]:
@@ -103,6 +137,10 @@ def biases(encoder: DensePromptEncoder) -> tuple[Tensor, Tensor]:
 
 
 def second(encoder: DensePromptEncoder) -> tuple[Tensor, Tensor]:
-    """The layer that takes what `Drawing.hidden` draws to channels: weight [C, D] and bias [C, 1, 1]."""
-    layer: nn.Module = encoder.draw[2]
-    return layer.weight.flatten(1), layer.bias[:, None, None]  # type: ignore[operator, index, return-value]
+    """The layer that takes what `Drawing.hidden` draws to channels [C, D], and what is added to every cell [C, 1, 1].
+
+    The latter is what comes of a prompt that draws nothing.
+    """
+    weight, bias = _pointwise(encoder.draw[2])
+    blank = F.gelu(_pointwise(encoder.draw[0])[1])
+    return weight, (bias + weight @ blank)[:, None, None]

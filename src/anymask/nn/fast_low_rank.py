@@ -121,6 +121,7 @@ class LayeredCells:
         self.scale: Tensor | None = None
         self.written = torch.empty(0)
         self.values: list[Tensor] = []
+        self.finished: Tensor | None = None
 
     @property
     def _here(self) -> Level:
@@ -181,7 +182,12 @@ class LayeredCells:
             part.add_(common)
             start = stop
         products.mul_(2 if self.scale is None else 2 * self.scale)
-        products.addmm_(self.written @ self.written.t(), weights)
+        # the Gram matrix is symmetric: what earlier blocks and this one share is counted twice in the earlier rows
+        gram = self.written @ self.written.t()
+        fresh = start - self.values[-1].shape[0] * self.values[-1].shape[1]
+        gram[:fresh, fresh:] *= 2
+        products[:fresh].addmm_(gram[:fresh], weights)
+        products[fresh:].addmm_(gram[fresh:, fresh:], weights[fresh:])
         own = level.squares if self.scale is None else level.squares * self.scale.square()
         return own + products.mul_(weights).sum(0)
 
@@ -193,7 +199,9 @@ class LayeredCells:
             if self.scale is None
             else torch.addcmul(self.image.fixed, own, self.scale[band, None])
         )
-        return out.addmm_(self.memory[: self.rows, band].t(), linear(self.written * self._here.gain, layer.weight))
+        if self.finished is None:
+            self.finished = linear(self.written * self._here.gain, layer.weight)
+        return out.addmm_(self.memory[: self.rows, band].t(), self.finished)
 
 
 def _centred(x: Tensor) -> Tensor:
