@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from anymask.cli.show import Show
+    from anymask.jobs.folder import Report
     from anymask.jobs.settings import JobSettings
     from anymask.jobs.work import Everything
     from anymask.models.card import Card
@@ -161,7 +162,7 @@ def everything(
         code = _one(question, paths[0], pictures is not False, show, debug=debugging(ctx))
     else:
         again = {"retry_failed": retry_failed, "overwrite": overwrite}
-        code = _many(question, paths, bool(pictures), workers, show, **again)
+        code = _many(question, paths, bool(pictures), workers, show, page=report, **again)
     show.end()
     if code or show.problems:
         raise typer.Exit(code or 1)
@@ -202,7 +203,9 @@ class _Question:
             form.name, card.name, digest, "everything", self.preset, options, **look, pictures=pictures
         )
 
-    def recipe(self, settings: JobSettings, device: str, batch: int | None, tree: bool) -> Everything:
+    def recipe(
+        self, settings: JobSettings, device: str, batch: int | None, tree: bool, report: bool = False
+    ) -> Everything:
         """The work of a worker."""
         from anymask.jobs.work import Everything
 
@@ -212,7 +215,15 @@ class _Question:
         weights = None if self.weights is None else str(self.weights)
         look: dict[str, Any] = {"tile": self.tile, "overlap": self.overlap, "bands": self.bands}
         return Everything(
-            self.form, self.model, weights, device, options, **look, pictures=settings.pictures, tree=tree
+            self.form,
+            self.model,
+            weights,
+            device,
+            options,
+            **look,
+            pictures=settings.pictures,
+            tree=tree,
+            report=report,
         )
 
 
@@ -245,6 +256,7 @@ def _many(
     workers: int | None,
     show: Show,
     *,
+    page: bool,
     retry_failed: bool,
     overwrite: bool,
 ) -> int:
@@ -264,7 +276,7 @@ def _many(
             items,
             question.out,
             settings,
-            lambda number, shares: question.recipe(settings, device_of(device, number), shares.batch, show.tree),
+            lambda number, shares: question.recipe(settings, device_of(device, number), shares.batch, show.tree, page),
             shares,
             workers=count,
             retry_failed=retry_failed,
@@ -272,9 +284,23 @@ def _many(
             tell=tell,
         )
     show.report(report, question.out)
+    if page:
+        _page(question.out, settings, report)
     if report.stopped is not None:
         return 128 + report.stopped
     return 1 if report.failed else 0
+
+
+def _page(out: Path, settings: JobSettings, report: Report) -> None:
+    """report.html, about what is done so far."""
+    from anymask.jobs.places import LocalFolder
+    from anymask.jobs.report import write_report
+    from anymask.records.record import anymask_version
+
+    options = {name: value for name, value in settings.options.items() if value is not None}
+    about = {"model": settings.model, "anymask": anymask_version(), "weights": settings.weights[:12]}
+    about |= {"format": settings.format, "preset": settings.preset, **options}
+    write_report(LocalFolder(out), report.entries, about, report.seconds)
 
 
 def _grids(path: Path) -> Any:

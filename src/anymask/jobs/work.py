@@ -57,6 +57,7 @@ class Everything:
     model, weights, device: as `models.load` takes them. options: of everything mode, all resolved.
     format: as `records.formats` names it. tile, overlap, bands: see `session.tiles`; without a tile, images of
     TILED_FROM pixels are tiled. pictures: also draw TITLE.overlay.jpg. tree: answers show the containment tree.
+    report: also draw the small picture that the report shows.
     fetch: gives the bytes of an image that is no file of this machine.
     """
 
@@ -70,6 +71,7 @@ class Everything:
     bands: tuple[int, ...] | None = None
     pictures: bool = False
     tree: bool = False
+    report: bool = False
     fetch: Callable[[str], bytes] | None = None
 
     def __call__(self) -> Looking:
@@ -99,6 +101,9 @@ class Looking:
         """The files of an image and what is to be known of it. Raises BadImage, NotEnoughMemory."""
         import numpy as np
 
+        # not above: a worker says how many threads there are to be before numpy is loaded
+        from anymask.jobs.report import FOLDER, thumbnail
+        from anymask.jobs.report import facts as spread
         from anymask.masks.tree import levels
 
         _stand(item)
@@ -109,8 +114,11 @@ class Looking:
         if self.how.pictures and record.masks.image is not None:
             files[f"{item.title}.overlay.jpg"] = overlay(record.masks)
         masks = record.masks
+        if self.how.report and masks.image is not None:
+            files[f"{FOLDER}/{item.title}.jpg"] = thumbnail(masks)
         height, width = masks.size
         facts: dict[str, Any] = {"height": height, "width": width, "sha256": record.image.sha256, "masks": len(masks)}
+        facts.update(spread(masks))
         # how many are whole, parts, parts of parts and so on
         facts["levels"] = np.bincount(levels(masks.parents)).tolist()
         show: dict[str, Any] = {}
