@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 from anymask import Masks
 from anymask.jobs.manifest import Entry
 from anymask.jobs.places import LocalFolder
-from anymask.jobs.report import BINS, WITHIN, counts, facts, thumbnail, write_report
+from anymask.jobs.report import BINS, SHOWN, WITHIN, counts, facts, thumbnail, write_report, write_sheet
 
 
 def masks() -> Masks:
@@ -86,3 +86,16 @@ def test_thumbnails_are_small_pictures_with_the_masks_on_them():
     assert picture.size == (360, 120)
     pixels = np.asarray(picture).astype(int)
     assert np.abs(pixels[40, 60] - pixels[110, 10]).sum() > 60
+
+
+def test_a_contact_sheet_shows_an_even_choice_of_many_pictures(tmp_path):
+    place = LocalFolder(tmp_path)
+    assert write_sheet(place, [Entry("bad", failed="gone")]) is None
+    entries = [entry(str(number)) for number in range(SHOWN + 30)]
+    for one in entries:
+        place.write(f"report/{one.title}.jpg", thumbnail(masks()) if one is entries[0] else place.read("report/0.jpg"))
+    name = write_sheet(place, entries)
+    assert name is not None
+    sheet = Pillow.open(io.BytesIO(place.read(name)))
+    assert sheet.size[0] > 3000
+    assert sheet.size[1] > 2500

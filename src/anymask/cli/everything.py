@@ -54,7 +54,7 @@ def everything(
         typer.Option("--pictures/--no-pictures", help="TITLE.overlay.jpg to look at. [default: for one picture]"),
     ] = None,
     tree: Annotated[bool, typer.Option("--tree", help="Print which mask lies in which.")] = False,
-    report: Annotated[bool, typer.Option("--report", help="Also write report.html to look at.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Also write report.html and contact-sheet.jpg.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove an earlier run's results and start anew.")
@@ -292,15 +292,16 @@ def _many(
 
 
 def _page(out: Path, settings: JobSettings, report: Report) -> None:
-    """report.html, about what is done so far."""
+    """report.html and the contact sheet, about what is done so far."""
     from anymask.jobs.places import LocalFolder
-    from anymask.jobs.report import write_report
+    from anymask.jobs.report import write_report, write_sheet
     from anymask.records.record import anymask_version
 
     options = {name: value for name, value in settings.options.items() if value is not None}
     about = {"model": settings.model, "anymask": anymask_version(), "weights": settings.weights[:12]}
     about |= {"format": settings.format, "preset": settings.preset, **options}
     write_report(LocalFolder(out), report.entries, about, report.seconds)
+    write_sheet(LocalFolder(out), report.entries)
 
 
 def _grids(path: Path) -> Any:

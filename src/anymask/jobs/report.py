@@ -18,6 +18,10 @@ FILE = "report.html"
 FOLDER = "report"
 """Where the small pictures lie, one an image."""
 
+SHEET = "contact-sheet.jpg"
+SHOWN = 120
+"""Pictures on a contact sheet at most."""
+
 BINS = 20
 """Of the histograms, from 0 to 1."""
 
@@ -77,6 +81,28 @@ def thumbnail(masks: Masks) -> bytes:
     out = io.BytesIO()
     small(masks.overlay(), SIDE).save(out, "JPEG", quality=82)
     return out.getvalue()
+
+
+def write_sheet(place: Place, entries: Sequence[Entry]) -> str | None:
+    """Writes one picture with all small ones, SHEET, up to SHOWN of them, evenly picked; None where there is none."""
+    import io
+
+    from PIL import Image as Pillow
+
+    from anymask.masks.sheet import Cell, contact_sheet
+
+    drawn = [entry for entry in entries if f"{FOLDER}/{entry.title}.jpg" in entry.files]
+    if not drawn:
+        return None
+    cells = []
+    for row in np.unique(np.linspace(0, len(drawn) - 1, min(SHOWN, len(drawn))).astype(int)).tolist():
+        entry = drawn[row]
+        picture = Pillow.open(io.BytesIO(place.read(f"{FOLDER}/{entry.title}.jpg")))
+        cells.append(Cell(picture, entry.title, f"{entry.facts.get('masks', 0):,} masks"))
+    out = io.BytesIO()
+    contact_sheet(cells).save(out, "JPEG", quality=88)
+    place.write(SHEET, out.getvalue())
+    return SHEET
 
 
 def write_report(place: Place, entries: Sequence[Entry], about: Mapping[str, Any], seconds: float = 0.0) -> str:
@@ -160,7 +186,7 @@ def _plot(title: str, heights: Iterable[int], marks: Sequence[str]) -> str:
         for place, mark in enumerate(marks)
     )
     label = _text(f"{title}, {sum(values):,} in all")
-    drawn = f'<svg viewBox="0 0 320 122" role="img" aria-label="{label}">{bars}{scale}</svg>'
+    drawn = f'<svg viewBox="-8 0 336 122" role="img" aria-label="{label}">{bars}{scale}</svg>'
     return f'<div class="plot"><b>{_text(title)}</b>{drawn}</div>'
 
 
