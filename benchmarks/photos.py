@@ -25,6 +25,7 @@ import measure
 WAYS: dict[str, dict[str, Any]] = {
     "default": {},
     "default, bfloat16 encoder": {},
+    "quick": {"preset": "quick"},
     "proposals": {"preset": "proposals"},
 }
 

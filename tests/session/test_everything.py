@@ -212,6 +212,40 @@ def test_the_working_memory_does_not_grow_with_the_picture(made_up):
     assert len(find(made_up, Image.open(np.zeros((3000, 4000, 3), np.uint8)), EverythingSettings(points_per_side=2)))
 
 
+def test_the_quick_preset_asks_between_promising_points_only(photo):
+    """Something is found in the left half alone."""
+    asked = []
+
+    def answers(size, points):
+        asked.extend(map(tuple, np.round(points * 8 - 0.5).astype(int)))
+        logits = np.full((len(points), 3, 64, 64), -9, np.float32)
+        logits[:, :, 10:30, 8:24] = 9
+        return logits, np.where(points[:, :1] < 0.5, 0.95, 0.1).astype(np.float32).repeat(3, 1)
+
+    said = []
+    masks = everything(
+        photo, Ours(answers), "quick", points_per_side=8, stability_score_thresh=0.5, tell=lambda *now: said.append(now)
+    )
+    assert len(masks) == 1
+    assert len(set(asked)) == len(asked)
+    coarse = {(x, y) for x in range(0, 8, 2) for y in range(0, 8, 2)}
+    near = {(x, y) for x in range(4) for y in range(8)}
+    assert set(asked[:16]) == coarse
+    assert set(asked) == coarse | near
+    assert said[-1] == (len(asked), len(asked))
+
+
+def test_the_quick_preset_with_a_promising_answer_everywhere_is_the_full_grid(photo, made_up):
+    quick = everything(photo, made_up, points_per_side=6, coarse_score_thresh=0.01)
+    full = everything(photo, made_up, points_per_side=6)
+    assert sorted(map(str, quick.rle)) == sorted(map(str, full.rle))
+    for side in (1, 2, 3, 5):
+        few = {"points_per_side": side, "stability_score_thresh": 0.5}
+        assert len(everything(photo, made_up, **few, coarse_score_thresh=0.01)) == len(
+            everything(photo, made_up, **few)
+        )
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_cleaning_the_box_is_cleaning_the_picture(seed):
     """Random blotches, some at the picture's edges, some nearly as large as it."""

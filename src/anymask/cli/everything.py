@@ -37,7 +37,7 @@ def everything(
             help="sa1b, coco, yolo, voc, png, svg, cutouts, geojson, geopackage, geotiff.",
         ),
     ] = "sa1b",
-    preset: Annotated[str, typer.Option(metavar="NAME", help="default, sa1b, lvis, proposals.")] = "default",
+    preset: Annotated[str, typer.Option(metavar="NAME", help="default, quick, sa1b, lvis, proposals.")] = "default",
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="A model that 'anymask models' lists. [default: anymask-lite]")
     ] = None,
@@ -104,6 +104,10 @@ def everything(
         float | None, typer.Option(metavar="X", help="Masks of so much of the image are dropped.")
     ] = None,
     max_masks: Annotated[int | None, typer.Option(metavar="N", help="Only the best so many.")] = None,
+    coarse_score_thresh: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="A coarse grid first, then points next to answers that score more."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON a picture, no table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but problems.")] = False,
 ) -> None:
@@ -145,6 +149,7 @@ def everything(
         "min_mask_region_area": min_mask_region_area,
         "max_area_share": max_area_share,
         "max_masks": max_masks,
+        "coarse_score_thresh": coarse_score_thresh,
     }
     options = {name: value for name, value in asked.items() if value is not None}
     if out.exists() and not out.is_dir():
@@ -283,16 +288,14 @@ def _many(
             overwrite=overwrite,
             tell=tell,
         )
-    show.report(report, question.out)
-    if page:
-        _page(question.out, settings, report)
+    show.report(report, question.out, _pages(question.out, settings, report) if page else [])
     if report.stopped is not None:
         return 128 + report.stopped
     return 1 if report.failed else 0
 
 
-def _page(out: Path, settings: JobSettings, report: Report) -> None:
-    """report.html and the contact sheet, about what is done so far."""
+def _pages(out: Path, settings: JobSettings, report: Report) -> list[str]:
+    """report.html and the contact sheet, about what is done so far; their names."""
     from anymask.jobs.places import LocalFolder
     from anymask.jobs.report import write_report, write_sheet
     from anymask.records.record import anymask_version
@@ -300,8 +303,12 @@ def _page(out: Path, settings: JobSettings, report: Report) -> None:
     options = {name: value for name, value in settings.options.items() if value is not None}
     about = {"model": settings.model, "anymask": anymask_version(), "weights": settings.weights[:12]}
     about |= {"format": settings.format, "preset": settings.preset, **options}
-    write_report(LocalFolder(out), report.entries, about, report.seconds)
-    write_sheet(LocalFolder(out), report.entries)
+    place = LocalFolder(out)
+    return [
+        name
+        for name in (write_report(place, report.entries, about, report.seconds), write_sheet(place, report.entries))
+        if name
+    ]
 
 
 def _grids(path: Path) -> Any:

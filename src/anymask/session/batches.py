@@ -59,6 +59,12 @@ class Batches:
             if self.tell is not None:
                 self.tell(self.answered, self.total)
 
+    def skip(self, count: int) -> None:
+        """So many prompts of the whole run will not be asked."""
+        self.total -= count
+        if count and self.tell is not None:
+            self.tell(self.answered, self.total)
+
     def _fewer(self, error: Exception) -> None:
         """Halves the batch after running out of memory; anything else is raised again."""
         if not _is_memory(error):

@@ -27,7 +27,7 @@ from anymask.pixels.image import Image, ImageLike
 from anymask.pixels.resize import HW
 from anymask.session.batches import Batches
 from anymask.session.full_size import FullSize, Sight
-from anymask.session.grid import Crop, crops
+from anymask.session.grid import Crop, beside, coarse, crops
 from anymask.session.session import _loaded
 from anymask.session.settings import EverythingSettings
 
@@ -152,13 +152,23 @@ def _in_crop(
     points = settings.grid(crop.layer) * np.array([crop.size[1], crop.size[0]])
     found: list[Candidate] = []
     full: FullSize | None = None
-    for start, decoded in batches.decoded(embedding, points, crop.size, settings.pred_iou_thresh):
-        full = full or _full_size(decoded, image, crop, settings, threshold)
-        for row, sight, score in _good(decoded, full, settings):
-            x, y = points[start + row]
-            one = Candidate(sight, score, sight.stability, (float(x) + crop.x0, float(y) + crop.y0), crop)
-            if _wanted(one, image.size, settings):
-                found.append(one)
+    rows = coarse(len(points)) if settings.coarse_score_thresh > 0 else np.arange(len(points))
+    left = len(points)
+    while len(rows):
+        best = np.zeros(len(rows), np.float32)
+        for start, decoded in batches.decoded(embedding, points[rows], crop.size, settings.pred_iou_thresh):
+            full = full or _full_size(decoded, image, crop, settings, threshold)
+            best[start : start + len(decoded.scores)] = decoded.scores.float().amax(1).cpu().numpy()
+            for row, sight, score in _good(decoded, full, settings):
+                x, y = points[rows[start + row]]
+                one = Candidate(sight, score, sight.stability, (float(x) + crop.x0, float(y) + crop.y0), crop)
+                if _wanted(one, image.size, settings):
+                    found.append(one)
+        left -= len(rows)
+        if not left or len(rows) != len(coarse(len(points))):
+            break
+        rows = beside(len(points), rows[best > settings.coarse_score_thresh])
+        batches.skip(left - len(rows))
     return _suppressed(found, np.array([one.score for one in found]), settings.box_nms_thresh)
 
 

@@ -59,3 +59,25 @@ def crops(size: HW, layers: int, overlap: float) -> list[Crop]:
                 x, y = (long - shared) * column, (high - shared) * row
                 found.append(Crop(x, y, min(x + long, width), min(y + high, height), layer))
     return found
+
+
+def coarse(count: int) -> NDArray[np.int64]:
+    """The rows of every other point along both sides of a square grid of `count` points; all of any other grid."""
+    side = math.isqrt(count)
+    rows = np.arange(count)
+    if side * side != count or side < 4:
+        return rows
+    return rows.reshape(side, side)[::2, ::2].reshape(-1)
+
+
+def beside(count: int, promising: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The points of a square grid that `coarse` left out and that lie next to one of the `promising` rows."""
+    side = math.isqrt(count)
+    first = coarse(count)
+    near = np.zeros((side + 2, side + 2), np.bool_)
+    y, x = np.divmod(promising, max(side, 1))
+    for down in range(3):
+        for right in range(3):
+            near[y + down, x + right] = True
+    inside = near[1 : side + 1, 1 : side + 1].reshape(-1)
+    return np.setdiff1d(np.flatnonzero(inside), first) if len(first) < count else np.zeros(0, np.int64)
