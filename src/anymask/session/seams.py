@@ -53,8 +53,8 @@ DUPLICATE = 0.7
 class Piece:
     """One mask of one tile.
 
-    tile, row: where it comes from. strips: its pixels, from the tile's corner. box: XYXY px on the image. cuts: how
-    many of the tile's inner edges it touches. views: by the number of another tile, what of it lies in that tile.
+    tile, row: where it comes from. strips: its pixels, counted from the tile's corner. cuts: how many of the tile's
+    inner edges it touches. views: by the number of another tile, what of it lies in that tile.
     """
 
     tile: int
