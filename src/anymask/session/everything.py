@@ -152,9 +152,9 @@ def _in_crop(
     points = settings.grid(crop.layer) * np.array([crop.size[1], crop.size[0]])
     found: list[Candidate] = []
     full: FullSize | None = None
-    rows = coarse(len(points)) if settings.coarse_score_thresh > 0 else np.arange(len(points))
-    left = len(points)
-    while len(rows):
+    quick = settings.coarse_score_thresh > 0
+    rows = coarse(len(points)) if quick else np.arange(len(points))
+    for second in (False, True):
         best = np.zeros(len(rows), np.float32)
         for start, decoded in batches.decoded(embedding, points[rows], crop.size, settings.pred_iou_thresh):
             full = full or _full_size(decoded, image, crop, settings, threshold)
@@ -164,9 +164,9 @@ def _in_crop(
                 one = Candidate(sight, score, sight.stability, (float(x) + crop.x0, float(y) + crop.y0), crop)
                 if _wanted(one, image.size, settings):
                     found.append(one)
-        left -= len(rows)
-        if not left or len(rows) != len(coarse(len(points))):
+        if second or not quick:
             break
+        left = len(points) - len(rows)
         rows = beside(len(points), rows[best > settings.coarse_score_thresh])
         batches.skip(left - len(rows))
     return _suppressed(found, np.array([one.score for one in found]), settings.box_nms_thresh)
