@@ -107,6 +107,7 @@ class InMemory(Raster):
         self.image, self.size, self.source = image, image.size, image.source
 
     def read(self, window: Window) -> NDArray[np.uint8]:
+        """uint8 [h, w, 3] RGB of a window inside the image, read-only."""
         x0, y0, x1, y1 = self._inside(window)
         return self.image.pixels()[y0:y1, x0:x1]
 
