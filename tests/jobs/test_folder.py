@@ -191,11 +191,12 @@ def test_a_name_that_the_file_system_refuses_is_a_failed_picture(many, tmp_path)
     assert [one.title for one in report.done] == ["y"] and "too long" in report.failed[0].failed
 
 
-def test_a_damaged_settings_file_is_one_sentence(many, tmp_path):
+def test_damaged_files_of_a_job_are_one_sentence(many, tmp_path):
     job(many[1:2], tmp_path / "out")
-    LocalFolder(tmp_path / "out").write("anymask-job.json", b"{")
-    with pytest.raises(BadSetting, match="cannot be read"):
-        job(many[1:2], tmp_path / "out")
+    for name, text in ((".anymask/images.jsonl", "damaged"), ("anymask-job.json", "cannot be read")):
+        LocalFolder(tmp_path / "out").write(name, b"{")
+        with pytest.raises(BadSetting, match=text):
+            job(many[1:2], tmp_path / "out")
     assert len(job(many[1:2], tmp_path / "out", overwrite=True)[0].done) == 1
 
 

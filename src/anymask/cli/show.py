@@ -82,6 +82,9 @@ class Show:
                 nonlocal masks, failed
                 masks += settled.entry.facts.get("masks", 0)
                 failed += settled.entry.failed is not None
+                if not bar.tasks[0].total:
+                    # what earlier runs did tells nothing of this one's speed
+                    bar.reset(task, total=total, completed=done - 1)
                 said = f"{masks:,} masks" + (f", {failed} failed" if failed else "")
                 bar.update(task, completed=done, total=total, description=said)
                 self.settled(settled)
@@ -114,8 +117,8 @@ class Show:
                 f"Written to {plain(str(out))}: {plain(names)}", markup=False, highlight=False, soft_wrap=True
             )
 
-    def report(self, report: Report, out: Path) -> None:
-        """A folder, when its run is through or was stopped."""
+    def report(self, report: Report, out: Path, pages: list[str]) -> None:
+        """A folder, when its run is through or was stopped. pages: files to look at first."""
         failed = report.failed
         self.problems.extend(one.failed or "" for one in failed[:NAMED])
         if len(failed) > NAMED:
@@ -138,7 +141,8 @@ class Show:
         earlier = len(report.entries) - report.fresh
         if earlier:
             text += f", {earlier:,} of them settled before"
-        _console().print(f"{text}\nWritten to {plain(str(out))}", markup=False, highlight=False, soft_wrap=True)
+        text += f"\nWritten to {plain(str(out))}" + (f", look at {' and '.join(pages)}" if pages else "")
+        _console().print(text, markup=False, highlight=False, soft_wrap=True)
 
     def end(self) -> None:
         """Tells the problems."""

@@ -164,13 +164,16 @@ def complete(
 
 def clear(place: Place) -> None:
     """Removes what an earlier job left, and nothing else; a kill meanwhile leaves a job that can be cleared again."""
+    from anymask.jobs.report import FILE as PAGE
+    from anymask.jobs.report import SHEET
+
     with suppress(FileNotFoundError, ValueError):
         for name in json.loads(place.read(DATASET)):
             place.remove(name)
     for entry in manifest.listed(place).values():
         for name in entry.files:
             place.remove(name)
-    for name in (manifest.LISTING, DATASET, *place.list(manifest.SEGMENTS), manifest.INDEX, saved.FILE):
+    for name in (manifest.LISTING, DATASET, PAGE, SHEET, *place.list(manifest.SEGMENTS), manifest.INDEX, saved.FILE):
         place.remove(name)
 
 

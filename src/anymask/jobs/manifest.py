@@ -29,6 +29,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from anymask.errors import BadSetting
 from anymask.jobs.places import OWN, Place
 
 SEGMENTS = f"{OWN}/manifest"
@@ -132,15 +133,18 @@ class Item:
 
 
 def read_index(place: Place) -> list[Item]:
-    """The job's images in their order; none for a new place."""
+    """The job's images in their order; none for a new place. Raises BadSetting for a damaged list."""
     try:
         text = place.read(INDEX).decode("ascii", "replace")
     except FileNotFoundError:
         return []
     found = []
-    for line in text.splitlines():
-        row = json.loads(line)
-        found.append(Item(row["title"], row["source"], row["at"]))
+    try:
+        for line in text.splitlines():
+            row = json.loads(line)
+            found.append(Item(row["title"], row["source"], row["at"]))
+    except (ValueError, KeyError, TypeError):
+        raise BadSetting(f"{place}/{INDEX} is damaged; take another -o, or --overwrite to start anew") from None
     return found
 
 

@@ -16,6 +16,8 @@ from anymask.errors import BadSetting
 from anymask.jobs.manifest import Item
 
 if TYPE_CHECKING:
+    from PIL import Image as Pillow
+
     from anymask.masks.masks import Masks
     from anymask.models.interface import PromptModel
     from anymask.pixels.image import Image
@@ -56,7 +58,8 @@ class Everything:
 
     model, weights, device: as `models.load` takes them. options: of everything mode, all resolved.
     format: as `records.formats` names it. tile, overlap, bands: see `session.tiles`; without a tile, images of
-    TILED_FROM pixels are tiled. pictures: also draw TITLE.overlay.jpg. tree: answers show the containment tree.
+    TILED_FROM pixels are tiled. pictures: also draw TITLE.overlay.jpg. tree: answers show the containment tree,
+    and with pictures it is drawn as TITLE.tree.jpg.
     report: also draw the small picture that the report shows.
     fetch: gives the bytes of an image that is no file of this machine.
     """
@@ -113,6 +116,8 @@ class Looking:
         files = dict(self.form.files(record, item.title))
         if self.how.pictures and record.masks.image is not None:
             files[f"{item.title}.overlay.jpg"] = overlay(record.masks)
+            if self.how.tree:
+                files[f"{item.title}.tree.jpg"] = drawn_tree(record.masks)
         masks = record.masks
         if self.how.report and masks.image is not None:
             files[f"{FOLDER}/{item.title}.jpg"] = thumbnail(masks)
@@ -186,8 +191,19 @@ def _whole(raster: Raster) -> Image | None:
 
 def overlay(masks: Masks) -> bytes:
     """The picture with its masks, as JPEG."""
+    return _jpeg(masks.overlay())
+
+
+def drawn_tree(masks: Masks) -> bytes:
+    """The picture with wholes, parts and parts of parts side by side, as JPEG."""
+    from anymask.masks.nested import nested
+
+    return _jpeg(nested(masks))
+
+
+def _jpeg(picture: Pillow.Image) -> bytes:
     import io
 
     out = io.BytesIO()
-    masks.overlay().save(out, "JPEG", quality=90)
+    picture.save(out, "JPEG", quality=90)
     return out.getvalue()
