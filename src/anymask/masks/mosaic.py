@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from anymask.errors import BadSetting
 from anymask.masks.colours import PALETTE, RGB, distances, palette
 from anymask.masks.masks import Masks
-from anymask.masks.picture import _canvas, line_width
+from anymask.masks.picture import canvas_of, line_width
 from anymask.masks.strips import Strips
 from anymask.pixels.image import ImageLike
 
@@ -33,7 +33,7 @@ def mosaic(masks: Masks, image: ImageLike | None = None, *, opacity: float = 0.5
     """
     if not 0 <= opacity <= 1:
         raise BadSetting(f"opacity is 0 to 1, got {opacity}")
-    canvas = _canvas(masks, image)
+    canvas = canvas_of(masks, image)
     labels = label_map(masks)
     table = np.zeros((len(masks) + 1, 3), np.uint8)
     table[1:] = np.array(colours(labels, len(masks)), np.uint8).reshape(-1, 3)
@@ -43,8 +43,8 @@ def mosaic(masks: Masks, image: ImageLike | None = None, *, opacity: float = 0.5
     for top in range(0, masks.size[0], step):
         # a band at a time, with what its outlines need of the next ones
         low, high = max(0, top - wide - 1), min(masks.size[0], top + step + wide + 1)
-        painted = _painted(canvas[low:high].copy(), labels[low:high], table, opacity, wide)
-        canvas[top : top + step] = painted[top - low : top - low + step]
+        band = painted(canvas[low:high].copy(), labels[low:high], table, opacity, wide)
+        canvas[top : top + step] = band[top - low : top - low + step]
     return Pillow.fromarray(canvas)
 
 
@@ -68,7 +68,7 @@ def colours(labels: NDArray[np.int32], count: int) -> list[RGB]:
     """
     shades = palette(COLOURS)
     apart = distances(shades)
-    beside = _neighbours(labels) - 1
+    beside = neighbours(labels) - 1
     around: list[list[int]] = [[] for _ in range(count)]
     for first, second in beside.tolist():
         around[first].append(second)
@@ -91,7 +91,7 @@ def colours(labels: NDArray[np.int32], count: int) -> list[RGB]:
     return [shades[place] for place in chosen.tolist()]
 
 
-def _neighbours(labels: NDArray[np.int32]) -> NDArray[np.int64]:
+def neighbours(labels: NDArray[np.int32]) -> NDArray[np.int64]:
     """Pairs of labels that lie side by side or two pixels apart, [K, 2], the smaller first."""
     found, pitch = [], int(labels.max(initial=0)) + 1
     for first, second in (
@@ -108,7 +108,7 @@ def _neighbours(labels: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.stack([pairs // pitch, pairs % pitch], 1)
 
 
-def _painted(
+def painted(
     pixels: NDArray[np.uint8], labels: NDArray[np.int32], table: NDArray[np.uint8], opacity: float, wide: int
 ) -> NDArray[np.uint8]:
     """A band of the picture with its masks: a tint, a line of full colour inside each edge, a white hairline on it.
@@ -119,13 +119,13 @@ def _painted(
     inside = labels > 0
     filled = cv2.addWeighted(pixels, 1 - opacity, tint, opacity, 0)
     cv2.copyTo(filled, inside.view(np.uint8), pixels)
-    cv2.copyTo(tint, (_edge(labels, wide) & inside).view(np.uint8), pixels)
-    hair = np.nonzero(_edge(labels, 0))
+    cv2.copyTo(tint, (edge(labels, wide) & inside).view(np.uint8), pixels)
+    hair = np.nonzero(edge(labels, 0))
     pixels[hair] = pixels[hair] // 4 + 191
     return pixels
 
 
-def _edge(labels: NDArray[np.int32], reach: int) -> NDArray[np.bool_]:
+def edge(labels: NDArray[np.int32], reach: int) -> NDArray[np.bool_]:
     """Where another label lies within `reach` pixels; 0 gives the pixels left of and above an edge."""
     changed = np.zeros(labels.shape, np.uint8)
     changed[:, :-1] |= labels[:, :-1] != labels[:, 1:]

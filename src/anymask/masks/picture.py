@@ -54,7 +54,7 @@ def overlay(
     for name, value in (("opacity", opacity), ("dim", dim)):
         if not 0 <= value <= 1:
             raise BadSetting(f"{name} is 0 to 1, got {value}")
-    canvas = _canvas(masks, image)
+    canvas = canvas_of(masks, image)
     unit = line_width(masks.size)
     if dim and len(masks):
         covered = coding.decode_one(coding.merge(masks.rle))
@@ -111,7 +111,7 @@ def _picture(masks: Masks, image: ImageLike | None) -> Image | None:
     return picture
 
 
-def _canvas(masks: Masks, image: ImageLike | None) -> NDArray[np.uint8]:
+def canvas_of(masks: Masks, image: ImageLike | None) -> NDArray[np.uint8]:
     picture = _picture(masks, image)
     if picture is not None:
         return np.array(picture.pixels(), np.uint8)
