@@ -67,7 +67,7 @@ def main() -> None:
         rows.append((name, *found[name].values()))
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
-        command = [sys.executable, "-m", "anymask.cli.app", "everything", *map(str, chosen), "-o", out, "-q"]
+        command = [sys.executable, "-m", "anymask", "everything", *map(str, chosen), "-o", out, "-q"]
         subprocess.run([*command, "--format", "sa1b"], check=True)
         found["folder"] = {"seconds": time.perf_counter() - start}
         found["folder"]["photos an hour"] = 3600 * len(chosen) / found["folder"]["seconds"]

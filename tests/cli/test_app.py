@@ -73,3 +73,11 @@ def test_every_command_that_is_listed_has_a_function_of_its_name():
         if util.find_spec(f"anymask.cli.{name}"):
             assert callable(getattr(import_module(f"anymask.cli.{name}"), name))
             assert runner.invoke(app, [name, "--help"]).exit_code == 0
+
+
+def test_python_m_anymask_is_the_command_line_too():
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-m", "anymask", "--help"], capture_output=True, text=True, check=True)
+    assert "everything" in done.stdout
