@@ -1,6 +1,6 @@
 """Everything mode's records against PyPI's segment-anything on full-size photos, ViT-B.
 
-    python benchmarks/parity_everything.py [--threads 2] [--images truck.jpg groceries.jpg] [--side 32] [--json FILE]
+    python benchmarks/parity_everything.py [--threads 2] [--images truck.jpg groceries.jpg] [--json FILE]
 
 Three comparisons for each photo, with the whole image alone and with a layer of crops (an eighth of the points a side):
 - made-up logits (shared/bench/workload.py where it is at hand): both sides get the same ones;
@@ -150,7 +150,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--images", nargs="+", default=["truck.jpg", "groceries.jpg"])
-    parser.add_argument("--side", type=int, default=32)
+    parser.add_argument("--side", type=int, default=32, help="points along a side, for made-up logits")
+    parser.add_argument("--random-side", type=int, default=16, help="the same where the official network runs")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
@@ -179,6 +180,7 @@ def main() -> None:
             name = f"{image}, crop layers {layers}"
             found[f"{name}, made-up logits"] = {"records": len(records), "differences": said[:5]}
             print(name, "made-up logits:", found[f"{name}, made-up logits"], flush=True)
+            options["points_per_side"] = asked.random_side
             found[f"{name}, random weights"] = with_random_weights(peer, model, pixels, options)
             print(name, "random weights:", found[f"{name}, random weights"], flush=True)
     print(json.dumps(found["machine"]))
