@@ -184,3 +184,11 @@ def test_the_command_works_in_a_process_of_its_own_and_help_loads_nothing_heavy(
         "assert not {'torch', 'numpy', 'PIL', 'cv2'} & set(sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_report_is_made_on_request_and_removed_when_starting_anew(place):
+    found = everything("in", "-o", "out", "--report", "--workers", "1")
+    pages = {"report.html", "contact-sheet.jpg", "report/a.jpg", "report/b.jpg"}
+    assert "look at report.html" in found.output and pages <= set(files(place / "out"))
+    everything("in/a.png", "-o", "out", "--overwrite", "--workers", "1")
+    assert not pages & set(files(place / "out"))
