@@ -34,12 +34,12 @@ def page(tmp_path, entries, **about) -> str:
 def test_counts_pictures_and_settings_are_on_the_page(tmp_path):
     text = page(tmp_path, [entry("a"), entry("b")], model="anymask-lite", points_per_side=32)
     for said in (
-        "<b>2</b>",
-        "<b>6</b>",
+        "6 masks in 2 pictures",
         "<b>3.0</b>",
+        "<b>10 s</b>",
         "anymask-lite",
         "points_per_side",
-        "900 x 300 px, 3 masks, 1.2 s",
+        "3 masks, 1.2 s",
     ):
         assert said in text
     assert text.count("data:image/jpeg;base64") == 2
@@ -58,7 +58,7 @@ def test_histograms_add_up_over_pictures(tmp_path):
 def test_many_pictures_stay_beside_the_page(tmp_path):
     text = page(tmp_path, [entry(f"set one/{number}") for number in range(WITHIN + 1)])
     assert "base64" not in text
-    assert 'src="report/set%20one/7.jpg"' in text
+    assert 'src="./report/set%20one/7.jpg"' in text
 
 
 def test_names_and_errors_cannot_write_into_the_page(tmp_path):
@@ -72,20 +72,32 @@ def test_names_and_errors_cannot_write_into_the_page(tmp_path):
 
 def test_a_name_that_is_no_unicode_and_a_run_without_pictures_are_no_trouble(tmp_path):
     assert "not done" in page(tmp_path, [Entry("a\udcff", failed="gone")])
-    assert "<b>0</b>" in page(tmp_path, [])
+    assert "0 masks in 0 pictures" in page(tmp_path, [])
     lost = Entry("lost", files=(), facts={"masks": 0})
-    assert (
-        "no picture"
-        in page(tmp_path / "more", [])[:0]
-        + LocalFolder(tmp_path).read(write_report(LocalFolder(tmp_path), [lost], {})).decode()
-    )
+    assert "no picture" in LocalFolder(tmp_path).read(write_report(LocalFolder(tmp_path), [lost], {})).decode()
+
+
+def test_large_pictures_are_linked_whatever_their_name(tmp_path):
+    one = entry("c: d#\udcff")
+    one = Entry(one.title, files=("c: d#\udcff.overlay.jpg",), facts={**one.facts, "levels": [1, 2]})
+    text = page(tmp_path, [one])
+    assert 'href="./c%3A%20d%23%FF.overlay.jpg"' in text
+    table = text[text.index("as a table") :]
+    assert [part.split("<")[0] for part in table.split("<td class=n>")[1:6]] == ["900 x 300", "3", "1", "2", "0"]
+
+
+def test_pictures_that_failed_are_named_and_counted(tmp_path):
+    text = page(tmp_path, [entry("a"), Entry("b", failed="b.jpg is cut off")])
+    assert "b.jpg is cut off" in text
+    assert "3 masks in 1 picture<" in text
+    assert re.search(r'class="tile bad"><b>1</b>', text)
 
 
 def test_thumbnails_are_small_pictures_with_the_masks_on_them():
     picture = Pillow.open(io.BytesIO(thumbnail(masks())))
-    assert picture.size == (360, 120)
+    assert picture.size == (480, 160)
     pixels = np.asarray(picture).astype(int)
-    assert np.abs(pixels[40, 60] - pixels[110, 10]).sum() > 60
+    assert np.abs(pixels[53, 80] - pixels[150, 13]).sum() > 60
 
 
 def test_a_contact_sheet_shows_an_even_choice_of_many_pictures(tmp_path):

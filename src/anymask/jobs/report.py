@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,33 +30,41 @@ BINS = 20
 WITHIN = 60
 """Up to so many pictures are put into the page itself, so that it can be sent as one file."""
 
-SIDE = 360
-"""Pixels of a small picture, its longer side."""
+SIDE = 480
+"""Pixels of a small picture, its longer side: sharp at half of that on a dense screen."""
 
 _STYLE = """
-:root{color-scheme:light dark;--ground:#f7f7f8;--card:#fff;--ink:#1b1d22;--faint:#6b7078;--line:#e3e4e8;--bar:#2f7fd6;
---bad:#b42318}
-@media(prefers-color-scheme:dark){:root{--ground:#131417;--card:#1c1e23;--ink:#eceef2;--faint:#9aa0aa;--line:#2c2f36;
---bar:#5aa2f0;--bad:#ff8a7a}}
+:root{color-scheme:light dark;--ground:#f6f6f4;--card:#fff;--ink:#17181c;--faint:#666b74;--line:#e4e4e0;--hole:#ececea;
+--bar:#2f6fde;--bad:#b3261e;--badly:#fdf0ee}
+@media(prefers-color-scheme:dark){:root{--ground:#101114;--card:#191b1f;--ink:#eceef2;--faint:#979da8;--line:#2a2d33;
+--hole:#22252a;--bar:#6ea3ff;--bad:#ff9b8f;--badly:#2b1b1b}}
 *{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);
-font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{max-width:1280px;margin:0 auto;padding:40px 24px 80px}h1{font-size:28px;margin:0 0 4px;letter-spacing:-.01em}
-h2{font-size:18px;margin:40px 0 14px}.faint{color:var(--faint)}.row{display:grid;gap:14px;
-grid-template-columns:repeat(auto-fit,minmax(150px,1fr));margin:28px 0 0}
-.tile,.plot,figure,details{background:var(--card);border:1px solid var(--line);border-radius:12px}
-.tile{padding:16px 18px}.tile b{display:block;font-size:26px;font-weight:650;font-variant-numeric:tabular-nums}
-.plots{display:grid;gap:14px;grid-template-columns:
-repeat(auto-fill,minmax(min(100%,380px),1fr))}.plot{padding:16px 18px}
-svg{display:block;width:100%;height:auto}svg rect{fill:var(--bar)}svg text{fill:var(--faint);font-size:11px}
-.grid{display:grid;gap:14px;grid-template-columns:repeat(auto-fill,minmax(220px,1fr))}
-figure{margin:0;overflow:hidden;content-visibility:auto;contain-intrinsic-size:230px}
-figure img{display:block;width:100%;aspect-ratio:4/3;object-fit:contain;background:#0c0d0f}
-figcaption{padding:10px 12px;font-size:14px}figcaption b{display:block;overflow-wrap:anywhere;font-weight:600}
-.none{display:grid;place-items:center;aspect-ratio:4/3;color:var(--faint)}
-ul.bad{padding:0;list-style:none}ul.bad li{padding:10px 0;border-top:1px solid var(--line);overflow-wrap:anywhere}
-ul.bad b{color:var(--bad)}details{padding:14px 18px;margin-top:14px}summary{cursor:pointer;font-weight:600}
-table{border-collapse:collapse;margin-top:10px;width:100%}td{padding:5px 14px 5px 0;vertical-align:top;
-border-top:1px solid var(--line);overflow-wrap:anywhere}td:first-child{color:var(--faint);white-space:nowrap}
+font:15px/1.5 Inter,system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;-webkit-font-smoothing:antialiased}
+main{max-width:1320px;margin:0 auto;padding:clamp(24px,5vw,56px) clamp(16px,4vw,40px) 80px}
+h1{font-size:clamp(26px,4vw,38px);line-height:1.15;letter-spacing:-.025em;font-weight:680;margin:0 0 8px;
+text-wrap:balance}h2{font-size:17px;letter-spacing:-.01em;margin:44px 0 14px}h2 small{font-weight:400;
+color:var(--faint);font-size:inherit;margin-left:6px}.faint{color:var(--faint)}b{font-weight:620}
+.row{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));margin:30px 0 0;gap:1px;overflow:hidden;
+background:var(--line);border:1px solid var(--line);border-radius:14px}.tile{background:var(--card);padding:16px 20px}
+.tile b{display:block;font-size:26px;line-height:1.25;letter-spacing:-.02em;white-space:nowrap;
+font-variant-numeric:tabular-nums}.tile.bad b{color:var(--bad)}.plot,details{background:var(--card);
+border:1px solid var(--line);border-radius:14px}.plots{display:grid;gap:14px;
+grid-template-columns:repeat(auto-fit,minmax(min(100%,260px),1fr))}.plot{padding:16px 18px 10px}
+.plot span{float:right;color:var(--faint);font-size:13px}svg{display:block;width:100%;height:auto;margin-top:8px}
+svg rect{fill:var(--bar)}svg text{fill:var(--faint);font-size:10.5px;font-variant-numeric:tabular-nums}
+svg path{stroke:var(--line)}.grid{display:flex;flex-wrap:wrap;gap:18px 12px}.grid::after{content:"";flex:99999 1 0}
+figure{margin:0;min-width:0;content-visibility:auto;contain-intrinsic-size:240px 250px}figure a{display:block}
+.shot{display:block;width:100%;border-radius:10px;background:var(--hole);object-fit:contain}
+.none{display:grid;place-items:center;color:var(--faint)}figcaption{padding:7px 2px 0;font-size:13px;line-height:1.4}
+figcaption>*{display:block;white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+ul{margin:0;padding:4px 18px;list-style:none;background:var(--badly);border-radius:14px}
+li{padding:12px 0;overflow-wrap:anywhere}li+li{border-top:1px solid var(--line)}li b{color:var(--bad)}
+details{margin-top:14px;overflow:hidden}summary{cursor:pointer;font-weight:620;padding:14px 18px}
+.wide{overflow-x:auto;padding:0 18px 12px}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;
+font-size:14px}td,th{padding:7px 20px 7px 0;border-top:1px solid var(--line);text-align:left;vertical-align:top}
+th{color:var(--faint);font-weight:500;border:0}td:first-child{overflow-wrap:anywhere;min-width:9em}
+.n{text-align:right;white-space:nowrap}.key td:first-child{color:var(--faint);white-space:nowrap;width:1%}
+@media(max-width:560px){.row{grid-template-columns:1fr 1fr}.tile{padding:12px 16px}.tile b{font-size:22px}}
 """
 
 
@@ -76,10 +86,10 @@ def thumbnail(masks: Masks) -> bytes:
     """The small picture of an image with its masks, JPEG."""
     import io
 
-    from anymask.masks.sheet import small
+    from anymask.masks.mosaic import mosaic
 
     out = io.BytesIO()
-    small(masks.overlay(), SIDE).save(out, "JPEG", quality=82)
+    mosaic(masks, side=SIDE).save(out, "JPEG", quality=82)
     return out.getvalue()
 
 
@@ -127,87 +137,144 @@ def _page(
     masks = sum(int(entry.facts.get("masks", 0)) for entry in shown)
     spent = [float(entry.cost["seconds"]) for entry in shown if "seconds" in entry.cost]
     failed = [entry for entry in entries if entry.failed is not None]
-    yield '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>anymask report</title>'
+    head = f"{_count(masks, 'mask')} in {_count(len(shown), 'picture')}"
+    yield f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{head} - anymask</title>'
     yield '<meta name="viewport" content="width=device-width,initial-scale=1"><style>' + _STYLE + "</style></head>"
-    yield "<body><main><h1>Everything, found</h1>"
-    yield f'<div class="faint">{_text(about.get("model", ""))}, anymask {_text(about.get("anymask", ""))}</div>'
-    yield '<div class="row">'
+    yield f"<body><main><h1>{head}</h1>"
+    yield f'<div class="faint">found by {_text(about.get("model", "a model"))} with anymask '
+    yield f'{_text(about.get("anymask", ""))}</div><div class="row">'
     tiles = [("pictures", f"{len(shown):,}"), ("masks", f"{masks:,}")]
     if shown:
         tiles.append(("masks a picture", f"{masks / len(shown):,.1f}"))
     if spent:
-        tiles.append(("median seconds each", f"{np.median(spent):.1f}"))
+        tiles.append(("a picture, median", f"{np.median(spent):.1f} s"))
     if seconds:
-        tiles.append(("seconds in all", f"{seconds:,.0f}"))
-    tiles.append(("not done", f"{len(failed):,}"))
+        tiles.append(("this run", _span(seconds)))
     yield "".join(f'<div class="tile"><b>{value}</b><span class="faint">{name}</span></div>' for name, value in tiles)
+    yield f'<div class="tile{" bad" if failed else ""}"><b>{len(failed):,}</b><span class="faint">not done</span></div>'
     yield "</div>"
-    yield from _plots(shown)
     if failed:
-        yield "<h2>Not done</h2><ul class=bad>"
+        yield f"<h2>Not done <small>{len(failed):,}</small></h2><ul>"
         yield from (f"<li><b>{_text(one.title)}</b><br>{_text(one.failed)}</li>" for one in failed)
         yield "</ul>"
-    yield '<h2>Pictures</h2><div class="grid">'
-    yield from (_figure(place, entry, within) for entry in shown)
-    yield "</div><h2>How</h2><details open><summary>Settings</summary><table>"
+    yield from _plots(shown)
+    if shown:
+        yield f'<h2>Pictures <small>{len(shown):,}</small></h2><div class="grid">'
+        yield from (_figure(place, entry, within) for entry in shown)
+        yield "</div>"
+    yield "<h2>Details</h2>"
+    if entries:
+        yield "<details><summary>All pictures as a table</summary><div class=wide><table><tr><th>picture</th>"
+        names = ("pixels", "masks", "wholes", "parts", "parts of parts", "seconds")
+        yield "".join(f"<th class=n>{name}</th>" for name in names) + "</tr>"
+        yield from map(_line, entries)
+        yield "</table></div></details>"
+    yield "<details open><summary>Model and settings</summary><div class=wide><table class=key>"
     yield from (f"<tr><td>{_text(name)}</td><td>{_text(value)}</td></tr>" for name, value in about.items())
-    yield "</table></details></main></body></html>\n"
+    yield "</table></div></details></main></body></html>\n"
+
+
+def _line(entry: Entry) -> str:
+    """An image as a row of the table."""
+    if entry.failed is not None:
+        return f'<tr><td>{_text(entry.title)}</td><td colspan=6 class="faint">not done</td></tr>'
+    facts, levels = entry.facts, [int(count) for count in entry.facts.get("levels", ())]
+    cells = [
+        _pixels(entry),
+        f"{int(facts.get('masks', 0)):,}",
+        *(f"{sum(part):,}" if levels else "" for part in (levels[:1], levels[1:2], levels[2:])),
+        f"{float(entry.cost['seconds']):.1f}" if "seconds" in entry.cost else "",
+    ]
+    return f"<tr><td>{_text(entry.title)}</td>" + "".join(f"<td class=n>{cell}</td>" for cell in cells) + "</tr>"
 
 
 def _plots(shown: Sequence[Entry]) -> Iterator[str]:
     found = []
-    for name, title in (("scores", "Predicted IoU of masks"), ("stability", "Stability of masks")):
+    for name, title in (("scores", "Predicted IoU"), ("stability", "Stability")):
         rows = [entry.facts[name] for entry in shown if len(entry.facts.get(name, ())) == BINS]
         if rows and np.sum(rows):
-            found.append(_plot(title, np.sum(rows, axis=0), [f"{place / 4:.2f}" for place in range(5)]))
+            marks = [f"{place / 4:.2f}" for place in range(5)]
+            found.append(_plot(title, "masks", np.sum(rows, axis=0), marks))
     numbers = np.array([int(entry.facts.get("masks", 0)) for entry in shown])
     if len(numbers) > 1 and numbers.max() > 0:
-        top = int(numbers.max())
-        found.append(
-            _plot(
-                "Masks in a picture", np.histogram(numbers, BINS, (0, top))[0], [f"{top * n / 4:.0f}" for n in range(5)]
-            )
-        )
+        # a round number, so that the marks below are
+        unit = 10 ** max(0, len(str(int(numbers.max()))) - 2) * 4
+        top = int(-(-numbers.max() // unit) * unit)
+        heights = np.histogram(numbers, BINS, (0, top))[0]
+        found.append(_plot("Masks in a picture", "pictures", heights, [f"{top * n // 4:,}" for n in range(5)]))
     if found:
         yield '<h2>Figures</h2><div class="plots">' + "".join(found) + "</div>"
 
 
-def _plot(title: str, heights: Iterable[int], marks: Sequence[str]) -> str:
-    """Bars with a scale beneath, as SVG."""
+def _plot(title: str, what: str, heights: Iterable[int], marks: Sequence[str]) -> str:
+    """Bars with a scale beneath, as SVG. what: the things that are counted."""
     values = [int(value) for value in heights]
-    top, width = max(max(values), 1), 300 / len(values)
+    top, width = max(max(values), 1), 296 / len(values)
+    # what is there at all can be seen
+    tall = [max(1.5, 88 * value / top) if value else 0.0 for value in values]
     bars = "".join(
-        f'<rect x="{10 + place * width + 1:.1f}" y="{100 - 92 * value / top:.1f}" width="{width - 2:.1f}" '
-        f'height="{92 * value / top:.1f}" rx="1.5"><title>{value:,}</title></rect>'
-        for place, value in enumerate(values)
+        f'<rect x="{12 + place * width + 0.75:.1f}" y="{100 - high:.1f}" width="{width - 1.5:.1f}" '
+        f'height="{high:.1f}" rx="1.5"><title>{value:,}</title></rect>'
+        for place, (value, high) in enumerate(zip(values, tall, strict=True))
     )
     scale = "".join(
-        f'<text x="{10 + 300 * place / (len(marks) - 1):.0f}" y="116" text-anchor="middle">{mark}</text>'
+        f'<text x="{12 + 296 * place / (len(marks) - 1):.0f}" y="116" text-anchor="middle">{mark}</text>'
         for place, mark in enumerate(marks)
     )
-    label = _text(f"{title}, {sum(values):,} in all")
-    drawn = f'<svg viewBox="-8 0 336 122" role="img" aria-label="{label}">{bars}{scale}</svg>'
-    return f'<div class="plot"><b>{_text(title)}</b>{drawn}</div>'
+    label = _text(f"{title}: {sum(values):,} {what}, at most {top:,} in a bar")
+    drawn = f'<path d="M12 100.5H308"/>{bars}{scale}'
+    return (
+        f'<div class="plot"><b>{_text(title)}</b><span>{sum(values):,} {what}</span>'
+        f'<svg viewBox="0 0 320 122" role="img" aria-label="{label}">{drawn}</svg></div>'
+    )
 
 
 def _figure(place: Place, entry: Entry, within: bool) -> str:
-    path = f"{FOLDER}/{entry.title}.jpg"
+    """A small picture with its name; wide ones take more of a line, so that all in it are equally high."""
+    height, width = (max(1, int(entry.facts.get(name, 1))) for name in ("height", "width"))
+    shape = min(max(width / height, 0.72), 2.6)
+    look = f'class="shot" style="aspect-ratio:{shape:.3f}"'
+    path, name = f"{FOLDER}/{entry.title}.jpg", _text(entry.title)
     if path not in entry.files:
-        picture = '<div class="none">no picture</div>'
+        picture = f'<div class="shot none" style="aspect-ratio:{shape:.3f}">no picture</div>'
     elif within:
         data = base64.b64encode(place.read(path)).decode("ascii")
-        picture = f'<img alt="" src="data:image/jpeg;base64,{data}">'
+        picture = f'<img alt="{name} with its masks" {look} src="data:image/jpeg;base64,{data}">'
     else:
-        from urllib.parse import quote
-
-        picture = f'<img alt="" loading="lazy" src="{quote(path)}">'
-    size = f"{entry.facts['width']:,} x {entry.facts['height']:,} px, " if "width" in entry.facts else ""
-    took = f", {float(entry.cost['seconds']):.1f} s" if "seconds" in entry.cost else ""
-    note = f"{entry.facts.get('masks', 0):,} masks"
+        picture = f'<img alt="{name} with its masks" {look} loading="lazy" src="{_link(path)}">'
+    large = f"{entry.title}.overlay.jpg"
+    if large in entry.files:
+        picture = f'<a href="{_link(large)}">{picture}</a>'
+    note = _count(int(entry.facts.get("masks", 0)), "mask")
+    if "seconds" in entry.cost:
+        note += f", {float(entry.cost['seconds']):.1f} s"
     return (
-        f"<figure>{picture}<figcaption><b>{_text(entry.title)}</b>"
-        f'<span class="faint">{size}{note}{took}</span></figcaption></figure>'
+        f'<figure style="flex:{100 * shape:.0f} 1 {190 * shape:.0f}px;max-width:{380 * shape:.0f}px">{picture}'
+        f'<figcaption><b title="{name}">{name}</b><span class="faint">{note}</span>'
+        "</figcaption></figure>"
     )
+
+
+def _pixels(entry: Entry) -> str:
+    return f"{entry.facts['width']} x {entry.facts['height']}" if "width" in entry.facts else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _span(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def _link(path: str) -> str:
+    """The file's address from the page; "./" keeps a colon in a name from being taken for a protocol."""
+    return "./" + quote(os.fsencode(path))
 
 
 def _text(value: Any) -> str:

@@ -24,28 +24,46 @@ APART = 28.0
 """A difference of colours that is enough: they look nothing alike under a translucent fill (CIE 1976, in Lab)."""
 
 
-def mosaic(masks: Masks, image: ImageLike | None = None, *, opacity: float = 0.5) -> Pillow.Image:
+def mosaic(
+    masks: Masks, image: ImageLike | None = None, *, opacity: float = 0.5, side: int | None = None
+) -> Pillow.Image:
     """The picture with all masks in it, a PIL image, RGB.
 
-    image: left out, the masks' own picture; without one, a neutral ground. opacity: of the fill, 0..1.
+    image: left out, the masks' own picture; without one, a neutral ground. opacity: of the fill, 0..1. side: the longer
+    side is made no longer than so many pixels, with lines as thin as such a picture wants; left out, it keeps its size.
     Smaller masks lie over larger ones. A mask keeps its colour away from that of every mask it touches, as people with
     normal and with reduced colour vision see it. Raises BadSetting.
     """
     if not 0 <= opacity <= 1:
         raise BadSetting(f"opacity is 0 to 1, got {opacity}")
+    if side is not None and side < 1:
+        raise BadSetting(f"a picture's side is at least 1 px, got {side}")
     canvas = canvas_of(masks, image)
     labels = label_map(masks)
     table = np.zeros((len(masks) + 1, 3), np.uint8)
     table[1:] = np.array(colours(labels, len(masks)), np.uint8).reshape(-1, 3)
-    unit = line_width(masks.size)
-    step = max(64, (1 << 21) // masks.size[1])
-    wide = max(1, round(unit))
-    for top in range(0, masks.size[0], step):
+    wide = max(1, round(line_width(masks.size)))
+    if side is not None and side < max(masks.size):
+        canvas, labels, wide = *reduced(canvas, labels, side), 1
+    height, width = labels.shape
+    step = max(64, (1 << 21) // width)
+    for top in range(0, height, step):
         # a band at a time, with what its outlines need of the next ones
-        low, high = max(0, top - wide - 1), min(masks.size[0], top + step + wide + 1)
+        low, high = max(0, top - wide - 1), min(height, top + step + wide + 1)
         band = painted(canvas[low:high].copy(), labels[low:high], table, opacity, wide)
         canvas[top : top + step] = band[top - low : top - low + step]
     return Pillow.fromarray(canvas)
+
+
+def reduced(
+    canvas: NDArray[np.uint8], labels: NDArray[np.int32], side: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Picture [H, W, 3] and label map [H, W], smaller, their longer side `side` px at most."""
+    height, width = labels.shape
+    scale = min(1.0, side / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = np.asarray(cv2.resize(canvas, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return picture, np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.int32)
 
 
 def label_map(masks: Masks) -> NDArray[np.int32]:
