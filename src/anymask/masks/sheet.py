@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,18 +39,30 @@ def contact_sheet(cells: Sequence[Cell], *, columns: int | None = None, side: in
     if side < 32 or (columns is not None and columns < 1):
         raise BadSetting(f"a sheet has at least 1 column and cells of at least 32 px, got {columns} and {side}")
     columns = min(len(cells), columns or max(1, round((len(cells) * 1.3) ** 0.5)))
-    rows = -(-len(cells) // columns)
-    wide, high = side + GAP, side + GAP + 3 * TEXT
-    page = Pillow.new("RGB", (columns * wide + GAP, rows * high + GAP), GROUND)
+    lines = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    scales = [[_size(cell.picture, side) for cell in line] for line in lines]
+    heights = [max(high for _, high in line) for line in scales]
+    under = 3 * TEXT + GAP // 2
+    page = Pillow.new("RGB", (columns * (side + GAP) + GAP, sum(heights) + len(lines) * (under + GAP) + GAP), GROUND)
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(TEXT)
-    for place, cell in enumerate(cells):
-        x, y = GAP + place % columns * wide, GAP + place // columns * high
-        thumbnail = small(cell.picture, side)
-        page.paste(thumbnail, (x + (side - thumbnail.width) // 2, y + (side - thumbnail.height) // 2))
-        for line, (text, ink) in enumerate(((cell.title, INK), (cell.note, FAINT))):
-            shown = _shortened(text, font, side)
-            draw.text((x, y + side + 4 + line * (TEXT + 4)), shown, fill=ink, font=font)
+    y = GAP
+    for line, high in zip(lines, heights, strict=True):
+        for place, cell in enumerate(line):
+            x = GAP + place * (side + GAP)
+            thumbnail = small(cell.picture, side)
+            # all stand on their names, like prints in a drawer
+            page.paste(thumbnail, (x, y + high - thumbnail.height))
+            for row, (text, ink) in enumerate(((cell.title, INK), (cell.note, FAINT))):
+                shown = _shortened(text, font, side)
+                draw.text((x, y + high + 6 + row * (TEXT + 5)), shown, fill=ink, font=font)
+        y += high + under + GAP
     return page
+
+
+def _size(picture: Pillow.Image, side: int) -> tuple[int, int]:
+    """(W, H) of the small picture, at most."""
+    scale = min(1.0, side / max(picture.size))
+    return math.ceil(picture.width * scale), math.ceil(picture.height * scale)
 
 
 def small(picture: Pillow.Image, side: int) -> Pillow.Image:
