@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -35,6 +36,15 @@ def test_the_same_image_gives_the_same_bytes_in_every_worker(item, form):
     first, second = step(form, pictures=True)(item), step(form, pictures=True)(item)
     assert first.files and dict(first.files) == dict(second.files) and dict(first.facts) == dict(second.facts)
     assert "photo.overlay.jpg" in first.files and first.facts["masks"] == sum(first.facts["levels"]) > 3
+
+
+def test_the_tree_is_drawn_where_pictures_are(item):
+    assert "photo.tree.jpg" not in step(tree=True)(item).files
+    answer = step(tree=True, pictures=True)(item)
+    drawn = Pillow.open(io.BytesIO(answer.files["photo.tree.jpg"]))
+    overlay = Pillow.open(io.BytesIO(answer.files["photo.overlay.jpg"]))
+    # a panel for each level that has masks, up to three
+    assert drawn.width * drawn.height > min(3, len(answer.facts["levels"])) * overlay.width * overlay.height
 
 
 def test_nothing_is_written(item, tmp_path):

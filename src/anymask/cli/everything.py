@@ -53,7 +53,9 @@ def everything(
         bool | None,
         typer.Option("--pictures/--no-pictures", help="TITLE.overlay.jpg to look at. [default: for one picture]"),
     ] = None,
-    tree: Annotated[bool, typer.Option("--tree", help="Print which mask lies in which.")] = False,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Print which mask lies in which, and with pictures draw TITLE.tree.jpg.")
+    ] = False,
     report: Annotated[bool, typer.Option("--report", help="Also write report.html and contact-sheet.jpg.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before.")] = False,
     overwrite: Annotated[
