@@ -30,7 +30,7 @@ SIDE = 640
 SEGMENTS = (("lab", 50.0), ("lab", 150.0), ("hsv", 100.0))
 """Colour space and scale (k, for values of 0 to 255) of each fine segmentation."""
 
-WAYS = ((1, 1, 1, 1, 0), (0, 1, 1, 1, 0), (0, 0, 0, 1, 0), (0, 0, 0.2, 0.2, 1))
+WAYS = ((1, 1, 1, 1, 0), (0, 1, 1, 1, 0), (0, 0, 0.2, 0.2, 1))
 """Weights of colour, texture, size, fill and boundary in each merging of each segmentation."""
 
 MERIT = (0.042, 0.14, -0.43, 1.06)
