@@ -110,6 +110,12 @@ def everything(
         float | None,
         typer.Option(metavar="X", help="A coarse grid first, then points next to answers that score more."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Work on a Ray cluster, 'local' for one here; PATH and -o may be s3:// URLs."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON a picture, no table.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but problems.")] = False,
 ) -> None:
@@ -127,10 +133,12 @@ def everything(
       anymask everything photos/ -o masks --format coco
       anymask everything archive/ --recursive -o masks --format yolo --workers 4
       anymask everything orthophoto.tif -o masks --format geojson --tile 1024
+      anymask everything s3://bucket/photos -o s3://bucket/masks --ray auto
 
     Exit code: 0 when every picture was done, 1 when some were not, 2 when the question itself was wrong, 130 and 143
     when a signal ended it.
     """
+    from anymask.cli import clusters
     from anymask.cli.app import debugging
     from anymask.cli.inputs import pictures as named
     from anymask.cli.show import Show
@@ -156,19 +164,28 @@ def everything(
     options = {name: value for name, value in asked.items() if value is not None}
     if out.exists() and not out.is_dir():
         raise BadSetting(f"{out} is a file; -o takes a folder for the results")
-    paths, problems = named(images, recursive=recursive, apart_from=out)
     show = Show(as_json=as_json, quiet=quiet, tree=tree)
+    question = _Question(out, form, preset, model, weights, device, options, tile, overlap, _numbers(bands))
+    again = {"retry_failed": retry_failed, "overwrite": overwrite}
+    if ray is not None:
+        if report:
+            raise BadSetting("--report is made on one machine; give the command again without --ray when all is done")
+        code = clusters.many(
+            question, images, ray, workers, show, recursive=recursive, pictures=bool(pictures), **again
+        )
+        show.end()
+        raise typer.Exit(code or (1 if show.problems else 0))
+    clusters.refuse_urls(images, out)
+    paths, problems = named(images, recursive=recursive, apart_from=out)
     show.problems.extend(map(str, problems))
     if not paths:
         show.end()
         raise typer.Exit(1)
-    question = _Question(out, form, preset, model, weights, device, options, tile, overlap, _numbers(bands))
     # one picture that was named, into a folder that holds no job: something to look at
     single = len(images) == 1 and len(paths) == 1 and not Path(images[0]).is_dir()
     if single and workers is None and not report and not (out / FILE).exists():
         code = _one(question, paths[0], pictures is not False, show, debug=debugging(ctx))
     else:
-        again = {"retry_failed": retry_failed, "overwrite": overwrite}
         code = _many(question, paths, bool(pictures), workers, show, page=report, **again)
     show.end()
     if code or show.problems:

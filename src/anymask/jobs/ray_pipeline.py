@@ -41,7 +41,7 @@ SLICE = 50_000
 """Images that one pipeline is handed: what Ray keeps of each block in the driver's memory stays bounded."""
 
 BLOCK = 8
-"""Images that travel together at most: with embeddings about 40 MB, and what is done again when an actor dies."""
+"""Images that travel together at most: with embeddings 40 to 70 MB, and what is done again when an actor dies."""
 
 DEATHS = 3
 """An image that was in work when so many actors died is not tried again."""

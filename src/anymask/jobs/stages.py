@@ -25,9 +25,11 @@ Second = Callable[[Item, "bytes | None", Any], Answer]
 class Stages(Protocol):
     """See above. Picklable."""
 
-    def first(self) -> First | None: ...
+    def first(self) -> First | None:
+        """Makes the first stage, in the process that runs it; None when there is one stage only."""
 
-    def second(self) -> Second: ...
+    def second(self) -> Second:
+        """Makes the second stage."""
 
 
 def stages_of(recipe: Recipe) -> Stages:
@@ -44,9 +46,11 @@ class OneStage:
     recipe: Recipe
 
     def first(self) -> None:
+        """See `Stages`."""
         return None
 
     def second(self) -> Second:
+        """See `Stages`."""
         step = self.recipe()
         return lambda item, content, given: step(item)
 
@@ -55,13 +59,14 @@ class OneStage:
 class EverythingStages:
     """Everything mode: embeddings of the image and its crops, then prompts, filters and files.
 
-    What goes from one to the other is 4 MiB an image (256 x 64 x 64 float32) and as much for each crop. Images that are
-    looked at tile by tile are encoded in the second stage: their tiles are read there, window by window.
+    What goes from one to the other is 4 MiB an image (ViT: 256 x 64 x 64 float32; the model inside 8) and as much for
+    each crop. Images that are looked at tile by tile are encoded in the second stage: their tiles are read there, window by window.
     """
 
     how: Everything
 
     def first(self) -> First:
+        """See `Stages`; gives digest -> embedding."""
         looking = self.how()
 
         def encode(item: Item, content: bytes | None) -> Any:
@@ -82,6 +87,7 @@ class EverythingStages:
         return encode
 
     def second(self) -> Second:
+        """See `Stages`."""
         looking = self.how()
         model = looking.model
 
