@@ -60,7 +60,8 @@ class EverythingStages:
     """Everything mode: embeddings of the image and its crops, then prompts, filters and files.
 
     What goes from one to the other is 4 MiB an image (ViT: 256 x 64 x 64 float32; the model inside 8) and as much for
-    each crop. Images that are looked at tile by tile are encoded in the second stage: their tiles are read there, window by window.
+    each crop. Images that are looked at tile by tile are encoded in the second stage: their tiles are read there,
+    window by window.
     """
 
     how: Everything
