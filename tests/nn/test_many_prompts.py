@@ -12,6 +12,7 @@ from anymask.family.lite import LiteModel
 from anymask.models.interface import UNWANTED, Decoded
 from anymask.nn import fast_decoder, fast_low_rank, fast_prepared, fast_upscale
 from anymask.nn.dense_prompts import DensePromptEncoder, UndrawnPrompts
+from anymask.nn.fast_cells import weighted
 from anymask.nn.mask_decoder import ALL, CANDIDATES, SINGLE, MaskDecoder, Wanted
 from anymask.nn.prompt_encoder import EncodedPrompts, PromptEncoder
 from anymask.pixels.image import Image
@@ -259,3 +260,13 @@ def test_a_model_leaves_out_the_masks_that_score_too_little(monkeypatch):
             assert (
                 not Decoded(some.logits[~good][:, None], some.scores[~good][:, None], some.resize).masks().areas().any()
             )
+
+
+def test_thousands_of_cells_are_added_up_without_losing_digits():
+    torch.manual_seed(0)
+    weights = torch.softmax(3 * torch.randn(8, 2, 4096), -1)
+    values = torch.randn(8, 4096, 16) + 3
+    exact = weights.double() @ values.double()
+    torch.testing.assert_close(weighted(weights, values).double(), exact, atol=0, rtol=1.5e-6)
+    odd = weighted(weights[..., :1000], values[:, :1000])
+    torch.testing.assert_close(odd, weights[..., :1000] @ values[:, :1000])

@@ -26,6 +26,10 @@ ROWS = 512
 """Cells that are normed at a time: a piece that small stays in the cache, and its memory with the process."""
 
 
+SUMMED = 512
+"""Cells that are added up at a time."""
+
+
 class Cells(Protocol):
     """The cells of one prompt."""
 
@@ -152,7 +156,7 @@ class FirstCells:
         """See `Cells.look`."""
         scores = self._scores(query, self.shared.keys, attn.k_proj)
         weights = torch.softmax(scores, -1, out=scores)
-        read = torch.bmm(weights.unflatten(0, query.shape[:2]), self.shared.values)
+        read = weighted(weights.unflatten(0, query.shape[:2]), self.shared.values)
         if len(self.drawn):
             read += unfolded(weights[:, self.band] @ self.drawn.t() @ self.shared.drawing.t(), attn)
         return read
@@ -184,6 +188,16 @@ def _normed(block: TwoWayBlock, cells: Tensor) -> Tensor:
     for rows in cells.split(ROWS):
         rows.copy_(F.layer_norm(rows, rows.shape[1:], norm.weight, norm.bias, norm.eps))
     return cells
+
+
+def weighted(weights: Tensor, values: Tensor) -> Tensor:
+    """Weights [heads, T, N] times values [heads, N, width], some hundred cells at a time.
+
+    In a single batched product thousands of numbers are added up one after another, which loses a digit; and adding to
+    the product so far would be the same again.
+    """
+    parts = zip(weights.split(SUMMED, 2), values.split(SUMMED, 1), strict=True)
+    return torch.stack([torch.bmm(weight, value) for weight, value in parts]).sum(0)
 
 
 def with_drawing(cells: Tensor, drawn: Tensor, band: slice, drawing: Tensor) -> Tensor:

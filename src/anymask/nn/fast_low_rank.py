@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from anymask.nn.cpu import linear
-from anymask.nn.fast_cells import Layer, Room, by_head
+from anymask.nn.fast_cells import Layer, Room, by_head, weighted
 
 if TYPE_CHECKING:
     from anymask.nn.mask_decoder import MaskDecoder
@@ -38,6 +38,7 @@ class Attended:
 
     @classmethod
     def of(cls, layer: nn.Module, heads: int, level: Level, places: Tensor, first: bool) -> Attended:
+        """A projection `layer` of a level; before the `first` block there is no norm, and both are one."""
         weight: Tensor = layer.weight  # type: ignore[assignment]
         bias: Tensor = layer.bias  # type: ignore[assignment]
         if first:
@@ -146,10 +147,11 @@ class LayeredCells:
         weights = torch.softmax(scores, -1, out=scores)
         values = self.image.values[self.level]
         if self.scale is None:
-            return torch.bmm(weights.unflatten(0, query.shape[:2]), values)
+            return weighted(weights.unflatten(0, query.shape[:2]), values)
         scaled = torch.mul(weights, self.scale, out=self.room.products[:rows])
-        read = torch.bmm(scaled.unflatten(0, query.shape[:2]), values)
-        more = linear(weights, self.memory[: self.rows]) @ (self.written * self._here.gain) + self._here.bias
+        read = weighted(scaled.unflatten(0, query.shape[:2]), values)
+        # torch's own product adds up more exactly than oneDNN's
+        more = weights @ self.memory[: self.rows].t() @ (self.written * self._here.gain) + self._here.bias
         return read + more.unflatten(0, query.shape[:2]) @ by_head(attn.v_proj, attn.heads).transpose(1, 2)
 
     def heed(self, block: TwoWayBlock, key: Tensor, value: Tensor, written: Tensor) -> LayeredCells:
