@@ -1,4 +1,4 @@
-"""From seconds an image and bytes a mask to machines, hours and bytes of millions of images: the tables of docs/scale.md.
+"""From seconds an image and bytes a mask to machines, hours and bytes of millions of images, for docs/scale.md.
 
     python benchmarks/scale.py --model "ViT-B=CORE_SECONDS" --model "model inside=CORE_SECONDS" [--images 11e6] ...
     python benchmarks/scale.py --photos FOLDER     measures bytes a mask, by the model inside
