@@ -267,6 +267,6 @@ def test_thousands_of_cells_are_added_up_without_losing_digits():
     weights = torch.softmax(3 * torch.randn(8, 2, 4096), -1)
     values = torch.randn(8, 4096, 16) + 3
     exact = weights.double() @ values.double()
-    torch.testing.assert_close(weighted(weights, values).double(), exact, atol=0, rtol=1.5e-6)
+    assert (weighted(weights, values) - exact).norm() < 5e-7 * exact.norm()
     odd = weighted(weights[..., :1000], values[:, :1000])
     torch.testing.assert_close(odd, weights[..., :1000] @ values[:, :1000])

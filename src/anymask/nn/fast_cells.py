@@ -193,8 +193,8 @@ def _normed(block: TwoWayBlock, cells: Tensor) -> Tensor:
 def weighted(weights: Tensor, values: Tensor) -> Tensor:
     """Weights [heads, T, N] times values [heads, N, width], some hundred cells at a time.
 
-    In a single batched product thousands of numbers are added up one after another, which loses a digit; and adding to
-    the product so far would be the same again.
+    For two tokens, as a single mask has, a single batched product adds up thousands of numbers one after another, which
+    loses a digit; and adding to the product so far would be the same again.
     """
     parts = zip(weights.split(SUMMED, 2), values.split(SUMMED, 1), strict=True)
     return torch.stack([torch.bmm(weight, value) for weight, value in parts]).sum(0)
