@@ -112,6 +112,7 @@ def _picture(masks: Masks, image: ImageLike | None) -> Image | None:
 
 
 def canvas_of(masks: Masks, image: ImageLike | None) -> NDArray[np.uint8]:
+    """A copy of the picture to draw on, uint8 [H, W, 3]; a neutral ground where none is known."""
     picture = _picture(masks, image)
     if picture is not None:
         return np.array(picture.pixels(), np.uint8)

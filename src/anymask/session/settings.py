@@ -27,7 +27,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "quick": {"coarse_score_thresh": 0.35},
     "lvis": {"points_per_side": 64, "box_nms_thresh": 0.9, "max_masks": 1000},
-    "proposals": {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 0.9, "max_masks": 1000},
+    "proposals": {
+        "pred_iou_thresh": 0.0,
+        "stability_score_thresh": 0.0,
+        "box_nms_thresh": 0.9,
+        "max_masks": 1000,
+        "min_mask_region_area": 0,
+    },
 }
 """Options that differ from the defaults.
 
