@@ -106,6 +106,10 @@ def _proposals(
     ways = [(everything_of(model, preset, **options), model.card.name, model.weights, settings)]
     if baselines:
         from anymask.evaluate.regions import regions
+        from anymask.extras import need
+
+        # said before the minutes that the model takes
+        need("skimage.segmentation", extra="evaluate", to="measure merged regions as a baseline")
 
         ways.append((regions, "merged regions", "", {}))
     with Progress(transient=True) as bar:
