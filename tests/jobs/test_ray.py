@@ -102,7 +102,7 @@ def test_an_actor_that_is_killed_costs_nothing(cluster, many, expected, tmp_path
             killed.append(settled.entry.cost[stage])
             os.kill(killed[0], signal.SIGKILL)
 
-    report, told = job(items_of(many), tmp_path / "out", recipe=Staged(pause=0.05), tell=kill)
+    report, told = job(items_of(many), tmp_path / "out", recipe=Staged(pause=0.4), tell=kill)
     assert killed and len({one.entry.cost[stage] for one in told if one.entry.cost}) > 1, "another took over"
     assert contents(tmp_path / "out") == expected
     assert set(listed(tmp_path / "out").values()) == {1} and report.fresh == len(told) == COUNT + 1
