@@ -166,9 +166,8 @@ class Bench:
         """Run lengths of 60 masks at full size, as lists of counts."""
         from segment_anything.utils.amg import mask_to_rle_pytorch
 
-        from anymask.masks.rle import edges
+        from anymask.masks.rle import between, edges
         from anymask.pixels.resize import Resize
-        from anymask.session.everything import runs
 
         size = self.pixels.shape[:2]
         middle = len(self.logits) // 2
@@ -177,7 +176,7 @@ class Bench:
         dense = masks.numpy()
 
         def ours() -> Any:
-            return [runs(edges(one), size).tolist() for one in dense]
+            return [between(edges(one), size).tolist() for one in dense]
 
         def official() -> Any:
             return mask_to_rle_pytorch(masks)

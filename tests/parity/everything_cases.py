@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from anymask.masks.rle import between
 from anymask.models.interface import Decoded, Embedding
 from anymask.pixels.image import Image
 from anymask.pixels.resize import Resize
 from anymask.prompts.prompts import Prompts
-from anymask.session.everything import Candidate, find, runs
+from anymask.session.everything import Candidate, find
 from anymask.session.settings import EverythingSettings
 
 Answers = Callable[[tuple[int, int], NDArray[np.float64]], tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -131,7 +132,7 @@ def differences(records: Sequence[Any], found: Sequence[Candidate], size: tuple[
     for row, (record, one) in enumerate(zip(records, found, strict=False)):
         x0, y0, x1, y1 = one.box
         mine = {
-            "segmentation": {"size": list(size), "counts": runs(one.sight.edges, size).tolist()},
+            "segmentation": {"size": list(size), "counts": between(one.sight.edges, size).tolist()},
             "area": one.sight.area,
             "bbox": [x0, y0, x1 - x0, y1 - y0],
             "predicted_iou": float(one.score),

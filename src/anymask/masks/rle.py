@@ -1,10 +1,14 @@
-"""Run-length encoded masks in COCO's compressed form: encode, decode, compare. The coder is pycocotools'.
+"""Run-length encoded masks in COCO's compressed form: encode, decode, compare.
+
+Comparing, merging and decoding are pycocotools'; encoding is ours, since turning a mask into columns for pycocotools
+costs three times as much as finding its edges in rows.
 
 An RLE is {"size": [H, W], "counts": bytes}: runs of 0 and 1 in turn, starting with 0, down the columns.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -33,39 +37,70 @@ def encode(dense: NDArray[np.bool_]) -> list[RLE]:
 
 def encode_one(mask: NDArray[np.bool_]) -> RLE:
     """One mask from bool [H, W]."""
-    height, width = mask.shape
     if mask.size == 0:
         raise BadSetting(f"a mask must have at least one pixel, got {mask.shape}")
-    # OpenCV turns rows into columns in cache-sized tiles, several times faster than a strided copy
-    columns = cv2.transpose(np.ascontiguousarray(mask, np.uint8)).reshape(width, height)
-    found = coco.encode(columns.T)
-    return {"size": [height, width], "counts": bytes(found["counts"])}
+    size = (mask.shape[0], mask.shape[1])
+    return of_lengths(between(edges(mask), size), size)
+
+
+AT_ONCE = 1 << 21
+"""Pixels compared in one step: few enough to stay in a core's cache, enough that the steps' own cost does not count."""
+
+GROUP = 64
+"""Pixels that are passed over together where nothing changes."""
+
+
+class _Room(threading.local):
+    """Working memory of each thread: fresh memory costs more than the comparison."""
+
+    def __init__(self) -> None:
+        self.changed = np.empty(AT_ONCE, np.uint8)
+        self.words = np.empty(AT_ONCE // 8, np.bool_)
+
+
+_room = _Room()
 
 
 def edges(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Where the runs of one mask, bool [H, W], begin and end (exclusive), counting pixels down the columns: int64 [2R].
 
-    Only the part inside the mask's box is looked at.
+    Each row is compared with the one above it as it lies in memory; only the few places found are turned into columns.
     """
-    height = mask.shape[0]
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if len(rows) == 0:
+    height, width = mask.shape
+    rows = np.ascontiguousarray(mask).view(np.uint8)
+    flat = rows.reshape(-1)
+    found = [np.flatnonzero(rows[0]) * height, (np.flatnonzero(rows[-1]) + 1) * height] if mask.size else []
+    for start in range(width, flat.size, AT_ONCE):
+        stop = min(start + AT_ONCE, flat.size)
+        length = -(-(stop - start) // GROUP) * GROUP
+        changed, words = _room.changed[:length], _room.words[: length // 8]
+        np.bitwise_xor(flat[start:stop], flat[start - width : stop - width], out=changed[: stop - start])
+        changed[stop - start :] = 0
+        np.not_equal(changed.view(np.uint64), 0, out=words)
+        groups = np.flatnonzero(words.view(np.uint64) != 0)
+        at = np.flatnonzero(changed.reshape(-1, GROUP)[groups].view(np.bool_))
+        pixels = groups[at // GROUP] * GROUP + at % GROUP + start
+        y = pixels // width
+        found.append((pixels - y * width) * height + y)
+    if not found:
         return np.zeros(0, np.int64)
-    top, left = int(rows[0]), int(columns[0])
-    part = np.ascontiguousarray(mask[top : rows[-1] + 1, left : columns[-1] + 1]).view(np.uint8)
-    high, wide = part.shape
-    # an empty place before the first column and after each, so that every run ends within its column
-    flags = np.zeros(1 + wide * (high + 1), np.uint8)
-    flags[1:].reshape(wide, high + 1)[:, :high] = cv2.transpose(part).reshape(wide, high)
-    x, y = np.divmod(np.flatnonzero(flags[1:] != flags[:-1]), high + 1)
-    found = (x + left) * height + (y + top)
+    places = np.concatenate(found)
+    places.sort()
     # a run that reaches the bottom goes on at the top of the next column
-    joined = found[1:-1:2] == found[2::2]
+    joined = places[1:-1:2] == places[2::2]
     if joined.any():
-        keep = np.ones(len(found), np.bool_)
+        keep = np.ones(len(places), np.bool_)
         keep[1:-1:2] = keep[2::2] = ~joined
-        found = found[keep]
-    return found
+        places = places[keep]
+    return places
+
+
+def between(edges: NDArray[np.int64], size: HW) -> NDArray[np.int64]:
+    """The lengths of a mask's runs, int64 [R], background first, from where they begin and end on a canvas (H, W)."""
+    total = size[0] * size[1]
+    counts = np.diff(edges, prepend=0, append=total)
+    # no run follows a mask that reaches the last pixel
+    return counts[:-1] if len(edges) and edges[-1] == total else counts
 
 
 def decode(rles: Sequence[RLE]) -> NDArray[np.bool_]:

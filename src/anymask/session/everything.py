@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from anymask.masks.boxes import nms
 from anymask.masks.clean import without_small
 from anymask.masks.masks import Masks
-from anymask.masks.rle import RLE, of_lengths
+from anymask.masks.rle import RLE, between, of_lengths
 from anymask.masks.rle import edges as edges_of
 from anymask.masks.tree import parents
 from anymask.models.interface import Decoded, PromptModel
@@ -128,17 +128,9 @@ def as_masks(found: list[Candidate], image: Image) -> Masks:
     )
 
 
-def runs(edges: NDArray[np.int64], size: HW) -> NDArray[np.int64]:
-    """Uncompressed COCO counts of a mask whose runs begin and end at `edges`."""
-    total = size[0] * size[1]
-    counts = np.diff(edges, prepend=0, append=total)
-    # no run follows a mask that reaches the last pixel
-    return counts[:-1] if len(edges) and edges[-1] == total else counts
-
-
 def coded(edges: NDArray[np.int64], size: HW) -> RLE:
     """The mask as an RLE."""
-    return of_lengths(runs(edges, size), size)
+    return of_lengths(between(edges, size), size)
 
 
 def _in_crop(

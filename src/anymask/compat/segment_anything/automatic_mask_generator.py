@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from anymask.compat.segment_anything.modeling import Sam
 from anymask.compat.segment_anything.predictor import SamPredictor
 from anymask.errors import BadImage, BadSetting
-from anymask.masks.rle import decode_one
+from anymask.masks.rle import between, decode_one
 from anymask.models.interface import PromptModel
 from anymask.pixels.image import Image
-from anymask.session.everything import Candidate, coded, find, runs
+from anymask.session.everything import Candidate, coded, find
 from anymask.session.settings import EverythingSettings
 
 MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
@@ -105,7 +105,7 @@ class SamAutomaticMaskGenerator:
 
     def _record(self, one: Candidate, size: tuple[int, int]) -> dict[str, Any]:
         if self.output_mode == "uncompressed_rle":
-            shape: Any = {"size": list(size), "counts": runs(one.sight.edges, size).tolist()}
+            shape: Any = {"size": list(size), "counts": between(one.sight.edges, size).tolist()}
         else:
             rle = coded(one.sight.edges, size)
             packed = {"size": rle["size"], "counts": rle["counts"].decode("ascii")}
