@@ -202,8 +202,8 @@ def times(rounds: int, image: str, side: int) -> dict[str, Any]:
     found["whole image"] = measure.paired(whole, rounds, warm=0)
     said = differences(answers["official"], answers["ours"], bench.pixels.shape[:2])
     found["records"], found["differences"] = len(answers["ours"]), said[:5]
-    found["after the decoder, 64 points"] = measure.paired(bench.after_decoder(), max(2, rounds))
-    found["run lengths, 60 masks"] = measure.paired(bench.encoding(), max(2, rounds))
+    found["after the decoder, 64 points"] = measure.paired(bench.after_decoder(), max(6, rounds))
+    found["run lengths, 60 masks"] = measure.paired(bench.encoding(), max(6, rounds))
     start = time.perf_counter()
     with torch.no_grad():
         from anymask.pixels.image import Image
