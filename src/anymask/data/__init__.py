@@ -1,0 +1,1 @@
+"""Photos with true masks, from whatever layout they come in."""
