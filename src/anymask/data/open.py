@@ -1,0 +1,52 @@
+"""Data of any known layout, by its path."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from anymask.data import coco
+from anymask.data.layout import Layout
+from anymask.data.sample import Dataset, Stream
+from anymask.errors import BadSetting
+
+LAYOUTS: tuple[Layout, ...] = (coco.LAYOUT,)
+"""All layouts, in the order in which they are tried. A new one is its reader's file and its name here."""
+
+
+def open_data(path: str | os.PathLike[str], kind: str | None = None) -> list[Dataset | Stream]:
+    """The sets that lie at a path, at least one.
+
+    kind: the name of a layout, of `LAYOUTS`; left out, it is recognised. Annotations are indexed now, pixels are read
+    when they are asked for. Raises BadSetting, which says what layouts there are; MissingExtra where a library is
+    needed; OSError for what cannot be opened.
+    """
+    where = Path(path).expanduser()
+    if kind is not None:
+        return list(_named(kind).open(_there(where)))
+    for layout in LAYOUTS:
+        if layout.recognises(_there(where)):
+            return list(layout.open(where))
+    raise BadSetting(f"{path} is of no layout that is known; say which with kind=:\n{known()}")
+
+
+def known() -> str:
+    """The layouts, a line each."""
+    return "\n".join(f"  {one.name}: {one.looks}" for one in LAYOUTS)
+
+
+def _there(path: Path) -> Path:
+    if not path.exists():
+        raise BadSetting(f"there is no data at {path}")
+    return path
+
+
+def _named(kind: str) -> Layout:
+    for layout in LAYOUTS:
+        if layout.name == kind:
+            return layout
+    names = [layout.name for layout in LAYOUTS]
+    near = difflib.get_close_matches(kind.lower(), names, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise BadSetting(f"layouts are {', '.join(names)}; got {kind!r}{hint}")
