@@ -13,7 +13,11 @@ from pycocotools import mask as coco_mask
 
 from anymask.errors import BadSetting
 from anymask.evaluate.baselines import ellipse, grabcut
-from anymask.evaluate.clicks import MEASURES, Report, choose, evaluate, iou, measure_photo
+from anymask.evaluate.clicks import MEASURES, Clicks, measure_photo
+from anymask.evaluate.overlap import iou
+from anymask.evaluate.photos import mask_units
+from anymask.evaluate.protocol import Choice
+from anymask.evaluate.runner import run
 from anymask.models.interface import Decoded, Embedding
 from anymask.pixels.resize import Resize
 
@@ -86,13 +90,32 @@ def test_the_model_is_asked_as_the_protocol_says():
     assert len(model.asked) == 6
 
 
-def test_masks_are_chosen_evenly_in_file_order():
-    big = coco_mask.encode(np.asfortranarray(np.ones((20, 20), np.uint8)))
-    small = coco_mask.encode(np.asfortranarray(np.eye(20, dtype=np.uint8)))
-    photos = [("a", [big, small, big, big]), ("b", [big, big, big])]
-    assert [(name, len(masks)) for name, masks in choose(photos, None)] == [("a", 3), ("b", 3)]
+def coco_folder(folder, photos):
+    """photos: file name -> masks, bool [H, W]; every photo is black."""
+    (folder / "images").mkdir(parents=True)
+    coco = {"images": [], "annotations": []}
+    for number, (name, masks) in enumerate(photos.items(), 1):
+        height, width = masks[0].shape
+        Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(folder / "images" / name)
+        coco["images"].append({"id": number, "file_name": name, "height": height, "width": width})
+        for mask in masks:
+            rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+            segmentation = {"size": [height, width], "counts": rle["counts"].decode()}
+            row = {"id": len(coco["annotations"]) + 1, "image_id": number, "segmentation": segmentation}
+            coco["annotations"].append(row)
+    (folder / "annotations.json").write_text(json.dumps(coco))
+
+
+def test_masks_are_chosen_evenly_in_file_order(tmp_path):
+    big, small = np.ones((20, 20), bool), np.eye(20, dtype=bool)
+    coco_folder(tmp_path / "one", {"a.png": [big, small, big, big], "b.png": [big, big, big]})
+    taken = [(unit.name, unit.read().rows) for unit in Clicks().units(tmp_path, Choice())]
+    assert taken == [("a.png", (0, 2, 3)), ("b.png", (0, 1, 2))]
     # six masks, three asked for: places floor((q + 0.5) * 2) = 1, 3, 5
-    assert [(name, len(masks)) for name, masks in choose(photos, 3)] == [("a", 1), ("b", 2)]
+    taken = [(unit.name, unit.read().rows) for unit in Clicks().units(tmp_path, Choice(cap=3))]
+    assert taken == [("a.png", (2,)), ("b.png", (0, 2))]
+    # the small one is large enough for protocols without a limit
+    assert [unit.masks for unit in mask_units(tmp_path, Choice())] == [4, 3]
 
 
 def test_iou_of_disjoint_and_of_equal_masks():
@@ -118,39 +141,30 @@ def test_grabcut_takes_a_box_that_is_the_whole_image():
     assert grabcut(np.zeros((10, 12, 3), np.uint8), (0, 0, 12, 10)).all()
 
 
-def test_the_mean_is_over_sets_and_a_set_counts_as_beaten_only_by_both(tmp_path):
-    sets = {
-        "a": {"box": 0.8, "ellipse": 0.5, "grabcut": 0.7},
-        "b": {"box": 0.6, "ellipse": 0.5, "grabcut": 0.7},
+def test_the_mean_is_over_sets_and_a_set_counts_as_beaten_only_by_both():
+    row = [0.8, *[0.5] * 7]
+    lines = {
+        "a": [{"rows": [[*row, 0.5, 0.7]]}],
+        "b": [{"rows": [[0.6, *row[1:], 0.5, 0.7]] * 99}],
     }
-    report = Report("m", "w", "d", None, 1.0, {"a": 1, "b": 99}, sets)
-    assert report.mean["box"] == pytest.approx(0.7)
-    assert report.above_baselines() == 1
-    report.write(tmp_path / "deep" / "scores.json")
-    written = json.loads((tmp_path / "deep" / "scores.json").read_text())
-    assert written["mean"]["box"] == pytest.approx(0.7) and written["sets"] == sets
+    found = Clicks(baselines=True).outcome("m", lines)
+    assert found.mean["box"] == pytest.approx(0.7)
+    assert found.more["above_baselines"] == 1
 
 
 def test_a_folder_is_measured_from_file_to_report(tmp_path):
-    folder = tmp_path / "one"
-    (folder / "images").mkdir(parents=True)
     truth = rectangle(10, 10, 30, 20)
-    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(folder / "images" / "p.png")
-    rle = coco_mask.encode(np.asfortranarray(truth, np.uint8))
-    coco = {
-        "images": [{"id": 1, "file_name": "p.png", "height": SIZE[0], "width": SIZE[1]}],
-        "annotations": [
-            {"id": 1, "image_id": 1, "segmentation": {"size": list(SIZE), "counts": rle["counts"].decode()}}
-        ],
-    }
-    (folder / "annotations.json").write_text(json.dumps(coco))
+    coco_folder(tmp_path / "data" / "one", {"p.png": [truth]})
     model = Scripted({1: [truth] * 3, 2: [truth], 3: [truth], 4: [truth], 5: [truth]}, [0.1, 0.2, 0.3])
     seen = []
-    report = evaluate(model, tmp_path, tell=lambda done, total: seen.append((done, total)))
+    out = tmp_path / "deep" / "scores.json"
+    report = run(Clicks(), tmp_path / "data", model=model, out=out, tell=lambda *done: seen.append(done))
     assert report.masks == {"one": 1} and report.mean["box"] == 0.5 and report.mean["clicks_5"] == 1.0
-    assert seen == [(1, 1)]
+    assert seen == [(0, 1), (1, 1)]
+    written = json.loads(out.read_text())
+    assert written["mean"] == report.mean and written["sets"] == report.sets and written["model"] == "scripted"
 
 
 def test_no_data_is_said_so(tmp_path):
     with pytest.raises(BadSetting, match=r"annotations\.json"):
-        evaluate(Scripted({}, []), tmp_path)
+        run(Clicks(), tmp_path, model=Scripted({}, []))

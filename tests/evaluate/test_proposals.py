@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from anymask.errors import BadSetting
-from anymask.evaluate.proposals import MEASURES, average_recall, evaluate, everything_of
+from anymask.evaluate.proposals import MEASURES, Proposals, everything_of, matches, recall_of
+from anymask.evaluate.protocol import Choice
+from anymask.evaluate.runner import run
 from anymask.masks.rle import encode_one
 
 
@@ -18,6 +20,10 @@ def rectangle(x0, y0, x1, y1, size=(200, 300)):
 
 def as_text(rle):
     return {"size": rle["size"], "counts": rle["counts"].decode()}
+
+
+def average_recall(truths, answers):
+    return recall_of([matches(true, *found) for true, found in zip(truths, answers, strict=True)])
 
 
 def test_recall_averages_over_thresholds_and_sizes_are_cocos():
@@ -69,7 +75,52 @@ def photos(tmp_path):
     return tmp_path
 
 
-def test_sets_count_the_same_and_the_report_is_plain_json(photos, tmp_path):
+def test_recall_is_that_of_pycocotools_over_all_photos():
+    """What is summed photo by photo equals one run of pycocotools over all of them."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    rng = np.random.default_rng(0)
+
+    def some(count):
+        corners = rng.integers(0, 120, (count, 2))
+        sides = rng.integers(4, 120, (count, 2))
+        return [rectangle(x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, sides, strict=True)]
+
+    truths = [[as_text(one) for one in some(12)] for _ in range(3)]
+    answers = [(some(150) + true[:5], rng.random(155).astype(np.float32)) for true in truths]
+    coco = COCO()
+    coco.dataset = {
+        "info": {}, "categories": [{"id": 1}], "images": [{"id": i, "height": 200, "width": 300} for i in (1, 2, 3)],
+        "annotations": [
+            {"id": 12 * i + j + 1, "image_id": i + 1, "category_id": 1, "iscrowd": 0, "segmentation": one,
+             "area": float(rectangle_area(one))}
+            for i, true in enumerate(truths) for j, one in enumerate(true)
+        ],
+    }  # fmt: skip
+    coco.createIndex()
+    found = [
+        {"image_id": i + 1, "category_id": 1, "segmentation": rle, "score": float(score)}
+        for i, (rles, scores) in enumerate(answers)
+        for rle, score in zip(rles, scores, strict=True)
+    ]
+    judge = COCOeval(coco, coco.loadRes(found), "segm")
+    judge.params.maxDets, judge.params.useCats = [10, 100, 1000], 0
+    judge.evaluate()
+    judge.accumulate()
+    recall = judge.eval["recall"][:, 0].mean(0)  # [areas all, small, medium, large; limits]
+    ours = average_recall(truths, answers)
+    expected = [*recall[0], *recall[1:, 2]]
+    assert [ours[name] for name in MEASURES] == pytest.approx(expected, abs=1e-12)
+
+
+def rectangle_area(rle):
+    from pycocotools import mask as coco_mask
+
+    return coco_mask.area(rle)
+
+
+def test_sets_count_the_same_and_the_report_is_plain_json(photos, tmp_path, monkeypatch):
     right = rectangle(20, 10, 60, 40, (60, 80))
     seen = []
 
@@ -77,16 +128,21 @@ def test_sets_count_the_same_and_the_report_is_plain_json(photos, tmp_path):
         seen.append(pixels.shape)
         return ([right] if len(seen) <= 2 else []), np.ones(1 if len(seen) <= 2 else 0, np.float32)
 
-    report = evaluate(propose, photos, model="a method")
+    monkeypatch.setattr(Proposals, "_proposer", lambda self, model: propose)
+    report = run(Proposals(method="regions"), photos, out=tmp_path / "out.json")
     assert seen == [(60, 80, 3)] * 4
     assert report.sets["ones"]["AR@10"] == pytest.approx(2 / 3)
     assert report.sets["twos"]["AR@10"] == 0
     assert report.mean["AR@10"] == pytest.approx(1 / 3)
-    assert (report.images, report.masks, report.proposals) == (4, 4, 0.5)
-    report.write(tmp_path / "out.json")
+    assert (report.images, report.masks) == ({"ones": 3, "twos": 1}, {"ones": 3, "twos": 1})
     text = json.loads((tmp_path / "out.json").read_text())
     assert set(text["mean"]) == set(MEASURES)
-    assert text["sets"]["ones"]["AR@1000 large"] is None
+    assert text["sets"]["ones"]["AR@1000 large"] is None and text["proposals"] == 0.5
+
+
+def test_a_cap_takes_photos_evenly(photos):
+    taken = [(unit.dataset, unit.name) for unit in Proposals(method="regions").units(photos, Choice(cap=2))]
+    assert taken == [("ones", "0.png"), ("ones", "2.png"), ("twos", "0.png")]
 
 
 def test_everything_mode_of_the_model_inside_finds_the_bright_ellipse(photo, tmp_path):
@@ -102,6 +158,6 @@ def test_everything_mode_of_the_model_inside_finds_the_bright_ellipse(photo, tmp
 
 def test_wrong_wishes_are_named(photos):
     with pytest.raises(BadSetting, match="no set cats"):
-        evaluate(lambda pixels: ([], np.zeros(0)), photos, only=["cats"])
+        run(Proposals(method="regions"), photos, choice=Choice(only=("cats",)))
     with pytest.raises(BadSetting, match="at least 1"):
-        evaluate(lambda pixels: ([], np.zeros(0)), photos, images=0)
+        Choice(cap=0)

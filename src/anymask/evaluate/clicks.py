@@ -1,28 +1,26 @@
-"""The box and click protocol: how well a model answers a box, and one to five simulated clicks.
+"""This project's own protocol: how well a model answers a box, and one to five simulated clicks.
 
 Source: shared/TRAINING.md section 5; interactive segmentation's usual rule for the next click (innermost pixel of the
 larger error). Figures are comparable only if every detail is the same, so nothing here is an option but the number of
-masks.
+masks, and whether what needs no network is measured as well.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from anymask.errors import BadSetting
 from anymask.evaluate.baselines import ellipse, grabcut
-from anymask.evaluate.folders import Rle, open_rgb, read_set, set_folders
+from anymask.evaluate.overlap import Bools, iou
+from anymask.evaluate.photos import mask_units
+from anymask.evaluate.protocol import Choice, Line, Outcome, Plot, Protocol, Unit, by_set, mean_of_sets
 from anymask.models.interface import Decoded, Embedding, PromptModel
 from anymask.prompts.prompts import Prompts
 from anymask.prompts.simulate import innermost, next_click, tight_box
@@ -38,109 +36,58 @@ OBJECTS_AT_ONCE = 8
 MEASURES = ("box", "click_top", "click_oracle", "clicks_2", "clicks_3", "clicks_4", "clicks_5", "box_score_error")
 """IoU for a box, one click (top-scored, best of three), two to five clicks; |predicted - true IoU| of the box."""
 BASELINES = ("ellipse", "grabcut")
-
-Bools = NDArray[np.bool_]
+COLUMNS = {
+    "box": "box",
+    "click_top": "1 click",
+    "click_oracle": "best of 3",
+    "clicks_3": "3 clicks",
+    "clicks_5": "5 clicks",
+    "box_score_error": "score error",
+}
 
 
 @dataclass(frozen=True)
-class Report:
-    """sets: set -> measure -> mean over its masks. masks: set -> how many."""
+class Clicks(Protocol):
+    """baselines: measure ellipse and GrabCut from the same boxes."""
 
-    model: str
-    weights: str
-    data: str
-    cap: int | None
-    seconds: float
-    masks: dict[str, int]
-    sets: dict[str, dict[str, float]]
+    name: ClassVar[str] = "clicks"
+    baselines: bool = False
 
-    @property
-    def mean(self) -> dict[str, float]:
-        """The plain mean over sets of every measure."""
-        names = next(iter(self.sets.values())).keys()
-        return {name: float(np.mean([row[name] for row in self.sets.values()])) for name in names}
+    def units(self, data: Path, choice: Choice) -> list[Unit]:
+        units = mask_units(data, choice, smallest=SMALLEST, thin_out=False)
+        if not units:
+            raise BadSetting(f"{data} has no mask of at least {SMALLEST} pixels")
+        return units
 
-    def above_baselines(self) -> int | None:
-        """In how many sets the box beats every baseline; None where none was measured."""
-        rows = list(self.sets.values())
-        if BASELINES[0] not in rows[0]:
-            return None
-        return sum(row["box"] > max(row[name] for name in BASELINES) for row in rows)
+    def measure(self, model: PromptModel | None, unit: Unit, rng: np.random.Generator) -> Line:
+        assert model is not None
+        photo = unit.read()
+        pixels, masks = photo.pixels(), photo.truths()
+        found = measure_photo(model, pixels, masks)
+        if self.baselines:
+            found = np.hstack([found, measure_baselines(pixels, masks)])
+        return {"rows": found.tolist()}
 
-    def write(self, path: Path) -> None:
-        """Save as JSON, all or nothing."""
-        document = (
-            {"protocol": "clicks"} | asdict(self) | {"mean": self.mean, "above_baselines": self.above_baselines()}
-        )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(path.name + ".tmp")
-        unfinished.write_text(json.dumps(document, indent=1))
-        os.replace(unfinished, path)
-
-
-def evaluate(
-    model: PromptModel,
-    data: Path,
-    *,
-    cap: int | None = None,
-    baselines: bool = False,
-    only: Sequence[str] = (),
-    tell: Callable[[int, int], None] | None = None,
-) -> Report:
-    """Run the protocol on every set under `data`.
-
-    cap: masks a set at most, evenly spread; None takes all. baselines: measure ellipse and GrabCut on the same masks.
-    only: names of sets, all if empty. tell: called with masks done and in all.
-    Raises BadSetting where there is no data.
-    """
-    if cap is not None and cap < 1:
-        raise BadSetting(f"cap must be at least 1, got {cap}")
-    folders = [folder for folder in set_folders(data) if not only or folder.name in only]
-    if not folders:
-        raise BadSetting(f"{data} has none of the sets {', '.join(only)}")
-    chosen = {folder: choose(read_set(folder), cap) for folder in folders}
-    total = sum(len(masks) for photos in chosen.values() for _, masks in photos)
-    began, done = time.monotonic(), 0
-    sets: dict[str, dict[str, float]] = {}
-    counts: dict[str, int] = {}
-    names = MEASURES + (BASELINES if baselines else ())
-    for folder, photos in chosen.items():
-        rows = []
-        for name, rles in photos:
-            pixels = open_rgb(folder / "images" / name)
-            masks = coco_mask.decode(rles).transpose(2, 0, 1).astype(bool)
-            found = measure_photo(model, pixels, masks)
-            if baselines:
-                found = np.hstack([found, measure_baselines(pixels, masks)])
-            rows.append(found)
-            done += len(masks)
-            if tell is not None:
-                tell(done, total)
-        if rows:
-            table = np.concatenate(rows)
-            sets[folder.name] = dict(zip(names, table.mean(0).tolist(), strict=True))
-            counts[folder.name] = len(table)
-    if not sets:
-        raise BadSetting(f"{data} has no mask of at least {SMALLEST} pixels")
-    return Report(model.card.name, model.weights, data.name, cap, time.monotonic() - began, counts, sets)
-
-
-def choose(photos: list[tuple[str, list[Rle]]], cap: int | None) -> list[tuple[str, list[Rle]]]:
-    """The masks that count: large enough, and at most `cap` of them, evenly spread in file order."""
-    pairs = [(name, rle) for name, masks in photos for rle in masks if coco_mask.area(rle) >= SMALLEST]
-    if cap is not None and len(pairs) > cap:
-        pairs = [pairs[int((q + 0.5) * len(pairs) / cap)] for q in range(cap)]
-    by_photo: dict[str, list[Rle]] = {}
-    for name, rle in pairs:
-        by_photo.setdefault(name, []).append(rle)
-    return list(by_photo.items())
-
-
-def iou(answers: Bools, truths: Bools) -> NDArray[np.float64]:
-    """Intersection over union of masks [..., H, W], 0 where both are empty."""
-    both = (answers & truths).sum((-1, -2))
-    either = (answers | truths).sum((-1, -2))
-    return np.asarray(both / np.maximum(either, 1), np.float64)
+    def outcome(self, title: str, lines: Mapping[str, Sequence[Line]]) -> Outcome:
+        names = MEASURES + (BASELINES if self.baselines else ())
+        tables = {name: np.concatenate([np.array(line["rows"]) for line in found]) for name, found in lines.items()}
+        sets = {name: dict(zip(names, table.mean(0).tolist(), strict=True)) for name, table in tables.items()}
+        mean = mean_of_sets(sets)
+        counts = {name: len(table) for name, table in tables.items()}
+        columns = COLUMNS | {name: name for name in BASELINES if self.baselines}
+        notes, more = [], {"above_baselines": None}
+        if self.baselines:
+            above = sum(row["box"] > max(row[name] for name in BASELINES) for row in sets.values())
+            notes.append(f"box above ellipse and GrabCut in {above} of {len(sets)} sets")
+            more["above_baselines"] = above
+        curve = [mean["click_top"], *(mean[f"clicks_{count}"] for count in range(2, CLICKS + 1))]
+        series = {
+            "most confident mask": (list(range(1, CLICKS + 1)), curve),
+            "best of three": ([1], [mean["click_oracle"]]),
+        }
+        plot = Plot("IoU by clicks, mean over sets", "clicks", "mIoU", series)
+        table = by_set(f"{title}: IoU by set (mean over masks)", sets, mean, columns, counts)
+        return Outcome(sets, mean, table, (plot,), tuple(notes), more)
 
 
 def measure_baselines(pixels: NDArray[np.uint8], masks: Bools) -> NDArray[np.float64]:

@@ -1,0 +1,23 @@
+"""The protocols by name. A new one is a file with a Protocol, and a line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from anymask.errors import BadSetting
+from anymask.evaluate.protocol import Protocol
+
+PROTOCOLS = {
+    "clicks": ("clicks:Clicks", "this project's own: a box, and one to five clicks"),
+    "proposals": ("proposals:Proposals", "recall of everything mode"),
+}
+"""Name -> (module and class in this room, what it measures)."""
+
+
+def protocol_of(name: str) -> type[Protocol]:
+    """The protocol of a name. Raises BadSetting, naming all, where there is none."""
+    if name not in PROTOCOLS:
+        raise BadSetting(f"the protocols are: {', '.join(PROTOCOLS)}; got {name!r}")
+    module, _, kind = PROTOCOLS[name][0].partition(":")
+    found: type[Protocol] = getattr(import_module(f"anymask.evaluate.{module}"), kind)
+    return found
