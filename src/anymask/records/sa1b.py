@@ -98,12 +98,17 @@ def read(path: str | os.PathLike[str]) -> Record:
     `image.path` is the file_name. Raises BadSetting for a damaged file or another format, OSError if it cannot be
     opened.
     """
+    return parse(Path(path).read_bytes(), str(path))
+
+
+def parse(text: bytes, name: str) -> Record:
+    """The record that a file's bytes hold, as `read` gives it. name: how messages call the file. Raises BadSetting."""
     try:
-        return _record(json.loads(Path(path).read_text("utf-8")))
+        return _record(json.loads(text))
     except BadSetting as error:
-        raise BadSetting(f"{path} is damaged: {error}") from None
+        raise BadSetting(f"{name} is damaged: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise BadSetting(f"{path} is not an SA-1B file: {type(error).__name__} {error}") from None
+        raise BadSetting(f"{name} is not an SA-1B file: {type(error).__name__} {error}") from None
 
 
 class Sa1b:

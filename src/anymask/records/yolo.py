@@ -97,35 +97,35 @@ def read(path: str | os.PathLike[str]) -> Iterator[Record]:
     without PyYAML.
     """
     path = Path(path)
-    root, names, folders = _described(path)
-    for folder in dict.fromkeys(folders):
+    root, names, splits = described(path)
+    for folder in dict.fromkeys(folder for folders in splits.values() for folder in folders):
         images = root / folder
         if not images.is_dir():
             raise BadSetting(f"{path} names the folder {folder}, which is not there")
         for file in sorted(images.rglob("*")):
             if file.suffix.lower() in SUFFIXES:
-                yield _record(file, _labels(file), names)
+                yield read_one(file, labels_of(file), names)
 
 
-def _described(path: Path) -> tuple[Path, Mapping[int, str], list[str]]:
-    """(root, class names, folders of pictures) of a data.yaml."""
+def described(path: Path) -> tuple[Path, Mapping[int, str], dict[str, list[str]]]:
+    """(root, class names by number, folders of pictures by split) of a data.yaml. Raises as `read` does."""
     yaml = need("yaml", extra="yolo", to="read YOLO's data.yaml")
     try:
         data = yaml.safe_load(path.read_text("utf-8"))
         names = data["names"]
         names = dict(enumerate(names)) if isinstance(names, list) else names
         names = {int(number): str(name) for number, name in names.items()}
-        folders = [data[key] for key in ("train", "val", "test") if data.get(key)]
-        folders = [one for value in folders for one in (value if isinstance(value, list) else [value])]
-        if not all(isinstance(one, str) for one in folders):
+        given = {key: data[key] for key in ("train", "val", "test") if data.get(key)}
+        splits = {key: value if isinstance(value, list) else [value] for key, value in given.items()}
+        if not all(isinstance(one, str) for folders in splits.values() for one in folders):
             raise TypeError("train, val and test are folders")
-        return path.parent / str(data.get("path") or "."), names, folders
+        return path.parent / str(data.get("path") or "."), names, splits
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadSetting(f"{path} is not the data.yaml of a YOLO data set: {type(error).__name__} {reason}") from None
 
 
-def _labels(image: Path) -> Path:
+def labels_of(image: Path) -> Path:
     """Where the labels of a picture lie: the last folder "images" on its way is called "labels"."""
     parts = list(image.parts)
     for place in range(len(parts) - 2, -1, -1):
@@ -135,7 +135,8 @@ def _labels(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _record(image: Path, labels: Path, names: Mapping[int, str]) -> Record:
+def read_one(image: Path, labels: Path, names: Mapping[int, str]) -> Record:
+    """The record of one picture; without its file of labels it has no masks. Raises as `read` does."""
     try:
         with Pillow.open(image) as picture:
             size = (picture.size[1], picture.size[0])
