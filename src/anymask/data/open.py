@@ -6,12 +6,21 @@ import difflib
 import os
 from pathlib import Path
 
-from anymask.data import coco
+from anymask.data import coco, labelmaps, lvis, sa1b, shards, yolo
 from anymask.data.layout import Layout
 from anymask.data.sample import Dataset, Stream
 from anymask.errors import BadSetting
 
-LAYOUTS: tuple[Layout, ...] = (coco.LAYOUT,)
+LAYOUTS: tuple[Layout, ...] = (
+    lvis.LAYOUT,
+    coco.LAYOUT,
+    yolo.LAYOUT,
+    shards.LAYOUT,
+    sa1b.LAYOUT,
+    labelmaps.LAYOUT,
+    labelmaps.AS_INSTANCES,
+    labelmaps.AS_CLASSES,
+)
 """All layouts, in the order in which they are tried. A new one is its reader's file and its name here."""
 
 
@@ -24,22 +33,18 @@ def open_data(path: str | os.PathLike[str], kind: str | None = None) -> list[Dat
     """
     where = Path(path).expanduser()
     if kind is not None:
-        return list(_named(kind).open(_there(where)))
+        return list(_named(kind).open(where))
     for layout in LAYOUTS:
-        if layout.recognises(_there(where)):
+        if layout.recognises(where):
             return list(layout.open(where))
+    if not where.exists():
+        raise BadSetting(f"there is no data at {path}")
     raise BadSetting(f"{path} is of no layout that is known; say which with kind=:\n{known()}")
 
 
 def known() -> str:
     """The layouts, a line each."""
     return "\n".join(f"  {one.name}: {one.looks}" for one in LAYOUTS)
-
-
-def _there(path: Path) -> Path:
-    if not path.exists():
-        raise BadSetting(f"there is no data at {path}")
-    return path
 
 
 def _named(kind: str) -> Layout:
