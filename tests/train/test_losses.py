@@ -26,14 +26,14 @@ def test_a_perfect_answer_costs_nothing():
     target = torch.tensor([[1.0, 0.0, 1.0]])
     losses = candidate_losses((target * 2 - 1)[:, None] * 40, torch.ones(1, 1), target)
     assert losses.iou.item() == 1
-    assert single_loss(losses, 5.0, 1.0).item() == pytest.approx(0, abs=1e-6)
+    assert single_loss(losses, focal=5.0, dice=1.0, score=1.0).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_only_the_best_of_three_candidates_is_pulled_to_the_target():
     target = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
     logits = torch.tensor([[[0.0] * 4, [-3.0, -3, 3, 3], [2.0, 2, -2, -2], [0.0] * 4]], requires_grad=True)
     losses = candidate_losses(logits, torch.full((1, 4), 0.5), target)
-    ambiguous_loss(losses, 5.0, 0.0, 0.0).sum().backward()
+    ambiguous_loss(losses, focal=5.0, dice=1.0, score=0.0, single=0.0).sum().backward()
     moved = logits.grad.abs().sum(2)[0] > 0
     assert moved.tolist() == [False, False, True, False]
 
@@ -42,6 +42,6 @@ def test_all_three_candidates_learn_their_scores():
     target = torch.tensor([[1.0, 0.0]])
     scores = torch.full((1, 4), 0.4, requires_grad=True)
     losses = candidate_losses(torch.ones(1, 4, 2), scores, target)
-    ambiguous_loss(losses, 5.0, 1.0, 0.0).sum().backward()
+    ambiguous_loss(losses, focal=5.0, dice=1.0, score=1.0, single=0.0).sum().backward()
     # the true IoU is 1/2 where both pixels are taken, so predictions of 0.4 are off
     assert (scores.grad[0] != 0).tolist() == [False, True, True, True]

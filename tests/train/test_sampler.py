@@ -11,24 +11,27 @@ from pycocotools import mask as coco_mask
 
 from anymask.errors import BadSetting
 from anymask.train.photos import load_photos
-from anymask.train.sampler import SMALLEST_TARGET, Sampler
+from anymask.train.sampler import SMALLEST_TARGET, Batches, Sampler
+from anymask.train.settings import Phase, TrainSettings
 
 
-@pytest.fixture
-def sampler(made_up, tmp_path):
-    return Sampler(load_photos([made_up], tmp_path / "cache"), seed=3, pasting=0.5)
+def sampler_of(made_up, tmp_path, scales, **changes) -> Sampler:
+    settings = TrainSettings(phases=(Phase(1.0, 64, scales),), **{"masks": 4, "pasting": 0.5, "seed": 3} | changes)
+    return Sampler(load_photos([made_up], tmp_path / "cache"), settings, side=64, ratio=2)
 
 
-def test_targets_are_never_below_the_limit(sampler):
+def test_targets_are_never_below_the_limit(made_up, tmp_path):
+    sampler = sampler_of(made_up, tmp_path, (0.5, 2.5))
     for step in range(40):
-        batch = sampler.batch(step, 2, 4, 64, (0.5, 2.5))
+        batch = sampler.batch(step, [2 * step, 2 * step + 1])
         assert batch.images.shape == (2, 64, 64, 3) and batch.targets.shape == (2, 4, 32, 32)
-        assert batch.targets.sum((2, 3)).min() >= SMALLEST_TARGET
+        assert batch.targets.sum((2, 3)).min() >= SMALLEST_TARGET and batch.ratio == 2
 
 
-def test_prompts_belong_to_their_targets(sampler):
+def test_prompts_belong_to_their_targets(made_up, tmp_path):
+    sampler = sampler_of(made_up, tmp_path, (0.8, 1.5))
     for step in range(20):
-        batch = sampler.batch(step, 1, 4, 64, (0.8, 1.5))
+        batch = sampler.batch(step, [step])
         for target, (x0, y0, x1, y1) in zip(batch.targets[0, :2], batch.boxes[0], strict=True):
             rows, columns = np.flatnonzero(target.any(1)), np.flatnonzero(target.any(0))
             # noise moves an edge by a third of the side at most
@@ -37,19 +40,43 @@ def test_prompts_belong_to_their_targets(sampler):
             assert target[int(y / 2), int(x / 2)]
 
 
-def test_a_batch_depends_on_seed_worker_and_step_alone(sampler):
-    first = sampler.batch(7, 2, 4, 64, (0.8, 1.5))
-    sampler.batch(8, 2, 4, 64, (0.8, 1.5))
-    again = sampler.batch(7, 2, 4, 64, (0.8, 1.5))
-    np.testing.assert_array_equal(first.images, again.images)
-    np.testing.assert_array_equal(first.clicks, again.clicks)
-    other = Sampler(sampler.photos, seed=3, worker=1, pasting=0.5).batch(7, 2, 4, 64, (0.8, 1.5))
-    assert (other.images != first.images).any()
+def test_an_example_depends_on_seed_and_number_alone(made_up, tmp_path):
+    sampler = sampler_of(made_up, tmp_path, (0.8, 1.5))
+    both = sampler.batch(7, [14, 15])
+    alone = sampler.batch(7, [15])
+    np.testing.assert_array_equal(both.images[1], alone.images[0])
+    np.testing.assert_array_equal(both.clicks[1], alone.clicks[0])
+    other = sampler_of(made_up, tmp_path, (0.8, 1.5), seed=4).batch(7, [15])
+    assert (other.images != alone.images).any()
 
 
-def test_padding_keeps_its_value_whatever_the_colours(sampler):
-    sampler.pasting = 0.0
-    batch = sampler.batch(0, 4, 2, 64, (0.45, 0.5))
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_a_step_holds_the_same_examples_however_it_is_shared_out(made_up, tmp_path, processes):
+    sampler = sampler_of(made_up, tmp_path, (0.8, 1.5), images=4, at_once=1, steps=3)
+    found = []
+    for rank in range(processes):
+        batches = Batches(sampler, rank=rank, processes=processes)
+        assert len(batches) == 3 * batches.parts == 3 * 4 // processes
+        found += [number for batch in batches.starting(2) for number in batch.numbers]
+    assert sorted(found) == [8, 9, 10, 11]
+
+
+def test_images_that_cannot_be_shared_evenly_are_refused(made_up, tmp_path):
+    sampler = sampler_of(made_up, tmp_path, (0.8, 1.5), images=3)
+    with pytest.raises(BadSetting, match="3 images a step cannot be shared by 2 processes"):
+        Batches(sampler, rank=0, processes=2)
+
+
+def test_batches_drawn_ahead_are_the_same(made_up, tmp_path):
+    sampler = sampler_of(made_up, tmp_path, (0.8, 1.5), images=1, steps=4)
+    ahead = sampler_of(made_up, tmp_path, (0.8, 1.5), images=1, steps=4, loaders=1)
+    for here, there in zip(Batches(sampler), Batches(ahead), strict=True):
+        np.testing.assert_array_equal(here.images, there.images)
+        assert here.step == there.step
+
+
+def test_padding_keeps_its_value_whatever_the_colours(made_up, tmp_path):
+    batch = sampler_of(made_up, tmp_path, (0.45, 0.5), pasting=0.0).batch(0, range(4))
     # a photo of 3:4 at half size leaves the lower right corner free
     assert (batch.images[:, -1, -1] == 127).all()
 

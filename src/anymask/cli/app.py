@@ -16,7 +16,8 @@ COMMANDS = {
     "segment": "Masks of what you point at, in one picture or many.",
     "everything": "Masks of all objects, in one picture or in folders of any size.",
     "models": "The family: size, licence, prompts, and what is on this machine.",
-    "train": "Train or fine-tune a model on COCO folders.",
+    "train": "Train or fine-tune a model on photos with masks.",
+    "merge": "Put the adapter of a fine-tune onto its weights, as one file.",
     "evaluate": "Measure a model on photos with true masks.",
 }
 """Command and what help says of it. `anymask NAME` runs the function NAME of anymask.cli.NAME."""

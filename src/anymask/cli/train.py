@@ -1,4 +1,4 @@
-"""`anymask train`: train a model on COCO folders, stopped and taken up at will."""
+"""`anymask train`: train or fine-tune a model, stopped and taken up at will."""
 
 from __future__ import annotations
 
@@ -16,57 +16,85 @@ def train(
     data: Annotated[list[Path], typer.Option(help="Folder of <set>/annotations.json with <set>/images/; repeatable.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; a state in it is taken up.")],
     model: Annotated[str, typer.Option(help="Which model.")] = "anymask-lite",
-    hours: Annotated[float | None, typer.Option(help="Length of the cycle in hours of running time.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Length of the cycle in steps, instead of hours.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes, one core each.")] = 1,
-    rate: Annotated[float, typer.Option(help="Learning rate at the top of the cycle.")] = 1e-3,
-    new_cycle: Annotated[bool, typer.Option(help="Raise the rate again: a new cycle from the run's weights.")] = False,
-    cache: Annotated[Path | None, typer.Option(help="Folder for decoded photos; inside the run's if left out.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of batches and prompts.")] = 0,
-    compiled: Annotated[
-        bool, typer.Option(help="Fuse with torch.compile (needs a C++ compiler; twice as fast).")
-    ] = True,
-    export_to: Annotated[
-        Path | None, typer.Option("--export", help="Write the averaged weights here at the end.")
+    weights: Annotated[Path | None, typer.Option(help="Weights to start from; the model's own if left out.")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="tune: fine-tuning. inside: the model inside, from ImageNet. sam: the paper's.")
+    ] = "tune",
+    method: Annotated[
+        str | None,
+        typer.Option(help="decoder, lora (encoder by low-rank additions), full, or scratch; else the recipe's."),
     ] = None,
-    licence: Annotated[str, typer.Option(help="Licences of the data, kept in the exported file.")] = "",
+    steps: Annotated[int | None, typer.Option(help="Length of the run.")] = None,
+    images: Annotated[int | None, typer.Option(help="Images a step, over all processes.")] = None,
+    at_once: Annotated[int | None, typer.Option(help="Images a process takes at once; fewer accumulate.")] = None,
+    masks: Annotated[int | None, typer.Option(help="Masks of each image, an even number.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Learning rate at the top.")] = None,
+    lora_rank: Annotated[int | None, typer.Option(help="Of the low-rank additions.")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
+    compiled: Annotated[
+        bool | None, typer.Option(help="Fuse with torch.compile (needs a C++ compiler; twice as fast).")
+    ] = None,
+    loaders: Annotated[int | None, typer.Option(help="Processes that draw batches ahead, for each process.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of examples and prompts.")] = None,
+    processes: Annotated[int, typer.Option(help="On this machine; torchrun and accelerate launch set their own.")] = 1,
+    hours: Annotated[float | None, typer.Option(help="Stop after so much running; the same command goes on.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for decoded photos; inside the run's if left out.")] = None,
+    licence: Annotated[str, typer.Option(help="Licences of the data, kept in the written file.")] = "",
+    half: Annotated[bool, typer.Option(help="Write a whole model in float16.")] = False,
 ) -> None:
-    """Train the model inside (or go on with it): weights, optimiser and counters are saved every five minutes.
+    """Train a model on photos with masks. The result in --out is model.safetensors, or adapter.safetensors (a few MB)
+    for the methods decoder and lora; every command takes either as --weights.
 
-    Example: anymask train --data shared/data/instances/train --out runs/lite --hours 6 --workers 2
-    --export anymask-lite.safetensors
+    Example: anymask train --data my/photos --out runs/mine --method lora --steps 500
     """
-    from anymask.train.export import export
-    from anymask.train.loop import STATE
+    from anymask.train.run import Job, data_of
     from anymask.train.run import train as run
-    from anymask.train.settings import TrainSettings
+    from anymask.train.settings import recipe as settings_of
 
-    settings = TrainSettings(hours=hours, steps=steps, workers=workers, rate=rate, seed=seed, compiled=compiled)
-    run(model, data, out, settings, cache=cache, new_cycle=new_cycle, tell=Progress())
-    if export_to is not None:
-        export(out / STATE, export_to, model=model, data=", ".join(sorted(p.name for p in data)), licence=licence)
+    asked: dict[str, Any] = {
+        "method": method,
+        "steps": steps,
+        "images": images,
+        "at_once": at_once,
+        "masks": masks,
+        "rate": rate,
+        "lora_rank": lora_rank,
+        "precision": precision,
+        "compiled": compiled,
+        "loaders": loaders,
+        "seed": seed,
+    }
+    settings = settings_of(recipe, **{name: value for name, value in asked.items() if value is not None})
+    job = Job(model, data_of(data), out, settings, weights, hours, cache=cache, licence=licence, half=half)
+    written = run(job, processes=processes, tell=Progress())
+    if written is None:
+        typer.echo(f"stopped before the end; the same command goes on from the state in {out}", err=True)
+    else:
+        typer.echo(f"{written}  (use it: anymask segment PHOTO --weights {written})")
 
 
 class Progress:
-    """A bar with the time left on a terminal, else a line now and then; sent to the process of worker 0."""
+    """A bar with the time left on a terminal, else a line now and then; sent to the main process."""
 
     def __init__(self) -> None:
         self._bar: Any = None
 
     def __call__(self, counters: Counters, left: float) -> None:
-        means = " ".join(f"{name} {value:.3f}" for name, value in counters.averages.items())
+        means = " ".join(f"{name} {value:.3f}" for name, value in counters.means.items())
+        total = counters.step + counters.left
         if not sys.stderr.isatty():
-            share = f"{counters.progress:6.1%}"
-            print(f"{share} step {counters.step} images {counters.images} {means} left {left / 60:.0f} min", flush=True)
+            share = counters.step / total
+            line = f"{share:6.1%} step {counters.step} images {counters.images} {means} left {left / 60:.0f} min"
+            print(line, file=sys.stderr, flush=True)
             return
         if self._bar is None:
             from rich.console import Console
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bar
 
-            columns = (TextColumn("step {task.fields[step]}"), BarColumn(), TextColumn("{task.fields[note]}"))
+            columns = (TextColumn("step {task.completed:.0f}"), BarColumn(), TextColumn("{task.fields[note]}"))
             self._bar = Bar(*columns, console=Console(stderr=True))
-            self._bar.add_task("train", total=1.0, step=0, note="")
+            self._bar.add_task("train", total=total, note="")
             self._bar.start()
         note = f"{left / 60:.0f} min left  {means}"
-        self._bar.update(self._bar.task_ids[0], completed=counters.progress, step=counters.step, note=note)
+        self._bar.update(self._bar.task_ids[0], completed=counters.step, note=note)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from anymask.errors import BadSetting, NotYet, UnknownModel
+from anymask.errors import BadSetting, BadWeights, NotYet, UnknownModel
+from anymask.models import adapters
 from anymask.models.card import Card
 from anymask.models.catalogue import card as card_of
 from anymask.models.digest import digest
@@ -67,6 +68,9 @@ def load(
         raise BadSetting("name a model or a weights file")
     tensors = read(path)
     fingerprint = digest(path)
+    adapter = adapters.about(path)
+    if adapter is not None:
+        return _adapted(path, tensors, adapter, card, place, precision, progress)
     if card is None:
         card = recognise(path, tensors, fingerprint)
         if not card.available:
@@ -98,6 +102,9 @@ def identify(
     if path is None:
         raise BadSetting("name a model or a weights file")
     fingerprint = digest(path)
+    adapter = adapters.about(path)
+    if adapter is not None:
+        return card_of(adapter.model), path, fingerprint
     return (recognise(path, read(path), fingerprint) if card is None else card), path, fingerprint
 
 
@@ -157,6 +164,28 @@ def _wanted(
         if path is None and (isinstance(name, os.PathLike) or text.endswith(_SUFFIXES) or Path(text).is_file()):
             return None, Path(text).expanduser()
         raise
+
+
+def _adapted(
+    path: Path,
+    tensors: dict[str, torch.Tensor],
+    about: adapters.About,
+    card: Card | None,
+    place: torch.device,
+    precision: torch.dtype,
+    progress: Progress | None,
+) -> Model:
+    """The model that an adapter was made for, from its own weights, with the adapter put on."""
+    if card is not None and card.name != card_of(about.model).name:
+        raise BadWeights(f"{path} is an adapter for {about.model}, not for {card.name}")
+    model = load(about.model, device="cpu", progress=progress)
+    if model.weights != about.base:
+        raise BadWeights(
+            f"{path} was made on other weights of {about.model} ({about.base[:12]}) than those here "
+            f"({model.weights[:12]}); merge the two with 'anymask merge ADAPTER --base WEIGHTS -o FILE'"
+        )
+    adapters.put_on(cast(torch.nn.Module, model), tensors, about.scale)
+    return _ready(cast(torch.nn.Module, model), model.card, digest(path), place, precision)
 
 
 def _random(card: Card, place: torch.device, precision: torch.dtype) -> Model:

@@ -1,215 +1,275 @@
-"""The training loop: schedule, workers, moving average, and a state that can be taken up at any step."""
+"""The training loop: one for every task, every member and any number of processes.
+
+A task is a module whose forward pass turns a batch into (loss, report). Gradients are averaged over the processes and
+over the accumulated parts of a step, so the same run gives the same weights however it is shared out, up to the order
+of sums. Accelerate wraps model and optimiser (DDP, FSDP, half precision) and saves their states.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-import torch.distributed as dist
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
+from anymask import extras
 from anymask.errors import BadSetting
-from anymask.models.promptable import PromptableModel
-from anymask.train.photos import Photos
-from anymask.train.sampler import Sampler
+from anymask.train.journal import Journal
+from anymask.train.sampler import Batches
 from anymask.train.settings import TrainSettings
-from anymask.train.start import groups
-from anymask.train.step import Step
 
-STATE = "state.pt"
-LOG = "log.jsonl"
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+STATES = "states"
+AVERAGE = "average.safetensors"
+COUNTERS = "counters.json"
+FORMAT = 2
 LOG_EVERY = 20
-SMOOTHING = 0.98
-FORMAT = 1
 
 
 @dataclass
 class Counters:
-    """Where a run is. step and images count over all cycles (images over all workers); progress is of this cycle."""
+    """Where a run is: steps done and left, examples seen, seconds of running, and the latest means of the report."""
 
     step: int = 0
-    cycle_step: int = 0
+    left: int = 0
     images: int = 0
-    progress: float = 0.0
     seconds: float = 0.0
-    cycle: int = 0
-    averages: dict[str, float] = field(default_factory=dict)
+    means: dict[str, float] = field(default_factory=dict)
+
+
+Tell = Callable[[Counters, float], None]
+"""Called on the main process with the counters and the seconds that are left."""
+
+
+def accelerator(precision: str = "float32", *, cpu: bool = False) -> Accelerator:
+    """Accelerate's view of this process: its device, its rank, and how gradients are averaged.
+
+    precision: only float16 needs it, for scaled gradients; bfloat16 is the tasks' own autocast.
+    """
+    library = extras.need("accelerate", extra="train", to="train")
+    # which parameters take part depends on the step: without corrections nothing reads earlier logits
+    ddp = library.utils.DistributedDataParallelKwargs(find_unused_parameters=True)
+    mixed = "fp16" if precision == "float16" else "no"
+    found: Accelerator = library.Accelerator(mixed_precision=mixed, cpu=cpu, kwargs_handlers=[ddp])
+    return found
 
 
 class Trainer:
-    """One worker's part of a run; worker 0 keeps the moving average, saves and logs.
+    """One process's part of a run; the main process keeps the moving average, writes and logs.
 
-    model: what to train, its starting weights loaded. out: folder of the run's state and log.
+    task: what to train, starting weights loaded. groups: optimiser groups of its parameters. batches: called with
+    (rank, processes). out: folder of states and log.
     """
 
     def __init__(
-        self, model: PromptableModel, photos: Photos, out: Path, settings: TrainSettings, *, worker: int = 0
+        self,
+        task: nn.Module,
+        groups: Sequence[dict[str, Any]],
+        batches: Callable[[int, int], Batches],
+        out: Path,
+        settings: TrainSettings,
+        accelerator: Accelerator,
     ) -> None:
-        self.model, self.out, self.settings, self.worker = model, out, settings, worker
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.sampler = Sampler(photos, seed=settings.seed, worker=worker, pasting=settings.pasting)
-        self.parameters, parts = groups(model, settings)
-        self.optimiser = torch.optim.AdamW(parts, lr=settings.rate, betas=(0.9, 0.98), fused=True)
-        self.base_rates = [group["lr"] for group in self.optimiser.param_groups]
-        self.average = [parameter.detach().clone() for parameter in self.parameters]
-        dtype = torch.bfloat16 if settings.bfloat16 else torch.float32
-        self.step = Step(model, compiled=settings.compiled, dtype=dtype)
+        self.out, self.settings, self.accelerator = out, settings, accelerator
+        self.batches = batches(accelerator.process_index, accelerator.num_processes)
+        self.named = {name: p for name, p in task.named_parameters() if p.requires_grad}
+        if not self.named:
+            raise BadSetting("nothing in this model is left to train; choose another method")
+        self.rates = [group["lr"] for group in groups]
+        optimiser = torch.optim.AdamW(list(groups), lr=settings.rate, betas=settings.betas, fused=True)
+        self.task, self.optimiser = accelerator.prepare(task.to(accelerator.device), optimiser)
+        self.inner: nn.Module = task
+        self.average = {name: p.detach().clone() for name, p in self.named.items()}
         self.counters = Counters()
         self.stopping = False
-        self._flat: Tensor | None = None
+        self.journal = Journal(out) if accelerator.is_main_process else None
 
     # -- state
 
-    def state(self) -> dict[str, Any]:
-        """Everything that a later run needs, of plain types and tensors."""
-        names = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
-        return {
-            "format": FORMAT,
-            "model": self.model.state_dict(),
-            "average": dict(zip(names, self.average, strict=True)),
-            "optimiser": self.optimiser.state_dict(),
-            "counters": asdict(self.counters),
-            "settings": json.dumps(asdict(self.settings)),
-        }
-
     def save(self) -> None:
-        """Write the state, all or nothing."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        unfinished = self.out / f"{STATE}.tmp"
-        torch.save(self.state(), unfinished)
-        os.replace(unfinished, self.out / STATE)
+        """Write the state, all or nothing; older ones go when the new one is complete."""
+        folder = self.out / STATES
+        unfinished, done = folder / "unfinished", folder / f"{self.counters.step:08d}"
+        if self.accelerator.is_main_process and not done.exists():
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+        self.accelerator.wait_for_everyone()
+        if done.exists():
+            return
+        self.accelerator.save_state(str(unfinished))
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            save_file({name: tensor.contiguous() for name, tensor in self.average.items()}, unfinished / AVERAGE)
+            document = {"format": FORMAT, "counters": asdict(self.counters), "settings": asdict(self.settings)}
+            (unfinished / COUNTERS).write_text(json.dumps(document))
+            unfinished.rename(done)
+            for old in states(self.out)[:-1]:
+                shutil.rmtree(old)
+        self.accelerator.wait_for_everyone()
 
-    def resume(self, *, new_cycle: bool = False) -> None:
-        """Take up the state in the run's folder; new_cycle: start a new schedule from its weights."""
-        state = torch.load(self.out / STATE, map_location="cpu", weights_only=True)
-        if state.get("format") != FORMAT:
-            raise BadSetting(f"{self.out / STATE} was written by another version; start in a new folder")
-        self.model.load_state_dict(state["model"])
-        for mine, theirs in zip(self.average, state["average"].values(), strict=True):
-            mine.copy_(theirs)
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.counters = Counters(**state["counters"])
-        if new_cycle:
-            self.counters.cycle += 1
-            self.counters.cycle_step, self.counters.progress = 0, 0.0
+    def resume(self) -> bool:
+        """Take up the latest state in the run's folder; False where there is none.
 
-    # -- schedule
+        Raises BadSetting for a state of other settings: their run would be neither the one nor the other.
+        """
+        found = states(self.out)
+        if not found:
+            return False
+        document = json.loads((found[-1] / COUNTERS).read_text())
+        if document["format"] != FORMAT:
+            raise BadSetting(f"{found[-1]} was written by another version; start in a new folder")
+        mine = json.loads(json.dumps(asdict(self.settings)))
+        other = [name for name, value in document["settings"].items() if mine.get(name) != value]
+        # how the work is shared out and computed may change between stops
+        other = sorted(set(other) - {"at_once", "loaders", "compiled", "checkpointing"})
+        if other:
+            raise BadSetting(f"the run in {self.out} has other settings ({', '.join(other)}); start in a new folder")
+        self.accelerator.load_state(str(found[-1]))
+        for name, tensor in load_file(found[-1] / AVERAGE).items():
+            self.average[name].copy_(tensor)
+        self.counters = Counters(**document["counters"])
+        if self.journal is not None:
+            self.journal.cut(self.counters.step)
+        return True
 
-    def rate(self) -> float:
+    # -- steps
+
+    def share(self) -> float:
         """The share of the base rates at this step."""
-        settings, counters = self.settings, self.counters
-        warm = min(1.0, (counters.cycle_step + 1) / settings.warmup)
-        cosine = (1 + math.cos(math.pi * min(counters.progress, 1.0))) / 2
+        settings, step = self.settings, self.counters.step
+        warm = min(1.0, (step + 1) / settings.warmup) if settings.warmup else 1.0
+        cosine = (1 + math.cos(math.pi * step / settings.steps)) / 2
         return warm * (settings.floor + (1 - settings.floor) * cosine)
 
-    def one_step(self) -> dict[str, float]:
-        """Draw a batch, add its gradients, move the parameters."""
-        settings, counters = self.settings, self.counters
-        phase = settings.phase(counters.progress)
-        if self.model.preprocess.side != phase.side:
-            self.model.set_side(phase.side)  # type: ignore[operator]
-        rng = np.random.default_rng((settings.seed, self.worker, counters.step, 1))
-        shares = settings.corrections[0 if counters.progress < 1 / 3 else 1]
-        corrections = int(rng.choice(len(shares), p=shares))
-        batch = self.sampler.batch(counters.step, settings.images, settings.masks, phase.side, phase.scales)
-        low, high = settings.focal
-        report = self.step(batch, corrections, low + (high - low) * counters.progress, rng)
-        report["norm"] = float(torch.nn.utils.clip_grad_norm_(self.parameters, settings.clip, foreach=True))
-        share = self.rate()
-        for group, base in zip(self.optimiser.param_groups, self.base_rates, strict=True):
-            group["lr"] = base * share
-        if math.isfinite(report["norm"]):
+    def one_step(self, drawn: Any) -> dict[str, float]:
+        """Take the parts of a step from the batches, add their gradients, move the parameters; the mean report."""
+        settings, counters, accelerator = self.settings, self.counters, self.accelerator
+        parts = self.batches.parts
+        # dropped paths are drawn anew each step, and alike after a resume
+        torch.manual_seed(hash((settings.seed, counters.step, accelerator.process_index)) % 2**62)
+        reports = []
+        for part in range(parts):
+            last = part == parts - 1
+            batch = next(drawn)
+            if last:
+                loss, report = self.task(batch)
+                accelerator.backward(loss / parts)
+            else:
+                with accelerator.no_sync(self.task):
+                    loss, report = self.task(batch)
+                    accelerator.backward(loss / parts)
+            reports.append(report)
+        norm = accelerator.clip_grad_norm_(self.named.values(), settings.clip)
+        share = self.share()
+        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * share
+        report = self._mean(reports) | {"norm": float(norm)}
+        if math.isfinite(report["norm"]) or accelerator.scaler is not None:
             self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         counters.step += 1
-        counters.cycle_step += 1
-        counters.images += settings.images * settings.workers
-        for name, value in report.items():
-            counters.averages[name] = SMOOTHING * counters.averages.get(name, value) + (1 - SMOOTHING) * value
+        counters.left = settings.steps - counters.step
+        counters.left = settings.steps - counters.step
+        counters.images += settings.images
+        # young averages follow quickly, else the random start weighs for thousands of steps
+        decay = min(settings.average, (10 + counters.step) / (60 + counters.step))
+        torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in self.named.values()], 1 - decay)
         return report
 
-    # -- workers
+    def _mean(self, reports: Sequence[dict[str, float]]) -> dict[str, float]:
+        """The mean over parts and processes."""
+        names = sorted(set().union(*reports))
+        values = [sum(report[name] for report in reports) / len(reports) for name in names]
+        together = torch.tensor(values, device=self.accelerator.device, dtype=torch.float32)
+        if self.accelerator.num_processes > 1:
+            reduced = self.accelerator.reduce(together, "mean")
+            assert isinstance(reduced, Tensor)
+            together = reduced
+        return dict(zip(names, together.tolist(), strict=True))
 
-    def _mean(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors by their mean over the workers."""
-        if self.settings.workers == 1:
-            return
-        flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
-        dist.all_reduce(flat)
-        flat /= self.settings.workers
-        offset = 0
-        for tensor in tensors:
-            tensor.data.copy_(flat[offset : offset + tensor.numel()].view_as(tensor))
-            offset += tensor.numel()
+    def run(
+        self,
+        *,
+        tell: Tell | None = None,
+        hours: float | None = None,
+        save_minutes: float = 5.0,
+        watch: Callable[[int], None] | None = None,
+        watch_every: int = 0,
+    ) -> bool:
+        """Train to the end, or until `hours` of running have passed or `stopping` is set; the state is saved then.
 
-    def _moments(self) -> list[Tensor]:
-        entries = (self.optimiser.state[parameter] for parameter in self.parameters)
-        return [entry[name] for entry in entries if entry for name in ("exp_avg", "exp_avg_sq")]
-
-    def run(self, tell: Callable[[Counters, float], None] | None = None) -> None:
-        """Train until the cycle is over, or until `stopping` is set; the state is saved at the end.
-
-        tell: called on worker 0 now and then with the counters and the seconds left.
+        watch: called on the main process with the step every `watch_every` steps, for pictures.
+        Returns whether the run is complete.
         """
         settings, counters = self.settings, self.counters
-        began, saved = time.monotonic(), time.monotonic()
-        before, done = counters.seconds, counters.progress
-        while counters.progress < 1:
-            self.one_step()
-            if settings.steps is not None:
-                counters.progress = counters.cycle_step / settings.steps
-            last = counters.progress >= 1 and settings.steps is not None
-            if counters.cycle_step % settings.sync and not last:
-                continue
-            self._mean(self.parameters)
-            decay = min(settings.average**settings.sync, (10 + counters.step) / (60 + counters.step))
-            if self.worker == 0:
-                torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
+        began = saved = time.monotonic()
+        before, first = counters.seconds, counters.step
+        drawn = self.batches.starting(counters.step)
+        sums: dict[str, list[float]] = {}
+        while counters.step < settings.steps:
+            report = self.one_step(drawn)
+            for name, value in report.items():
+                sums.setdefault(name, []).append(value)
             now = time.monotonic()
             counters.seconds = before + now - began
-            if settings.hours is not None:
-                # the part still to do takes the time still planned
-                counters.progress = done + (1 - done) * (now - began) / (settings.hours * 3600 * (1 - done))
-            save = now - saved > settings.save_minutes * 60 or self.stopping or counters.progress >= 1
-            orders = torch.tensor([counters.progress, float(save), float(self.stopping)], dtype=torch.float64)
-            if settings.workers > 1:
-                dist.broadcast(orders, 0)
-            counters.progress = float(orders[0])
-            if orders[1]:
-                self._mean(self._moments())
-                saved = now
-                if self.worker == 0:
-                    self.save()
-            if self.worker == 0 and (counters.step % LOG_EVERY < settings.sync or save):
-                self._log()
-                if tell is not None:
-                    tell(counters, (now - began) * (1 - counters.progress) / max(counters.progress - done, 1e-9))
-            if orders[2]:
+            stop = self.stopping or (hours is not None and now - began > hours * 3600)
+            end = counters.step >= settings.steps
+            save, stop = self._agreed(now - saved > save_minutes * 60 or stop or end, stop)
+            if counters.step % LOG_EVERY == 0 or save:
+                counters.means = {name: sum(values) / len(values) for name, values in sums.items()}
+                sums.clear()
+                if self.journal is not None:
+                    share = self.share()
+                    self.journal.write(counters, {"rate": share * settings.rate, "side": self._side()})
+                if tell is not None and self.accelerator.is_main_process:
+                    left = (now - began) / (counters.step - first) * (settings.steps - counters.step)
+                    tell(counters, left)
+            if save:
+                self.save()
+                saved = time.monotonic()
+            if watch is not None and watch_every and (counters.step % watch_every == 0 or end):
+                if self.accelerator.is_main_process:
+                    watch(counters.step)
+                self.accelerator.wait_for_everyone()
+            if stop:
                 break
+        return counters.step >= settings.steps
 
-    def _log(self) -> None:
-        counters = self.counters
-        line = asdict(counters) | {"rate": self.rate() * self.settings.rate, "side": self.model.preprocess.side}
-        line["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / LOG).open("a") as log:
-            log.write(json.dumps(line) + "\n")
+    def _side(self) -> int:
+        return int(
+            self.settings.phase(max(0, self.counters.step - 1) / self.settings.steps).side or self.batches.sampler.side
+        )
+
+    def _agreed(self, *wishes: bool) -> list[bool]:
+        """What the main process wishes; the others follow it, so that all stop and save after the same step."""
+        if self.accelerator.num_processes == 1:
+            return list(wishes)
+        orders = torch.tensor([float(wish) for wish in wishes], device=self.accelerator.device)
+        torch.distributed.broadcast(orders, 0)
+        return [bool(order) for order in orders]
+
+
+def states(out: Path) -> list[Path]:
+    """The complete states of a run, oldest first."""
+    return sorted(folder for folder in (out / STATES).glob("[0-9]*") if (folder / COUNTERS).is_file())
 
 
 def stop_on_signal(trainer: Trainer) -> None:
-    """On SIGTERM or SIGINT worker 0 saves and ends after the step; the others follow it."""
+    """On SIGTERM or SIGINT the main process saves and ends after the step; the others follow it."""
 
     def stop(*_: object) -> None:
-        trainer.stopping = trainer.worker == 0
+        trainer.stopping = trainer.accelerator.is_main_process
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

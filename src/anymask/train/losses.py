@@ -46,19 +46,19 @@ def candidate_losses(logits: Tensor, scores: Tensor, target: Tensor) -> Candidat
     return CandidateLosses(focal, dice, (scores.float() - iou) ** 2, iou)
 
 
-def single_loss(losses: CandidateLosses, focal_weight: float | Tensor, score_weight: float) -> Tensor:
+def single_loss(losses: CandidateLosses, *, focal: float | Tensor, dice: float, score: float) -> Tensor:
     """[P], the loss of an unambiguous prompt: candidate 0 alone."""
-    return focal_weight * losses.focal[:, 0] + losses.dice[:, 0] + score_weight * losses.score[:, 0]
+    return focal * losses.focal[:, 0] + dice * losses.dice[:, 0] + score * losses.score[:, 0]
 
 
 def ambiguous_loss(
-    losses: CandidateLosses, focal_weight: float | Tensor, score_weight: float, single_weight: float
+    losses: CandidateLosses, *, focal: float | Tensor, dice: float, score: float, single: float
 ) -> Tensor:
     """[P], the loss of a lone click, candidates [single, 1, 2, 3]: the best of the last three counts.
 
-    All three learn to predict their IoU. single_weight: how much the single-mask token counts beside them, so that it
-    too answers one click (`multimask=False`).
+    All three learn to predict their IoU. single: how much the single-mask token counts beside them, so that it too
+    answers one click (`multimask=False`).
     """
-    fit = focal_weight * losses.focal + losses.dice
-    best = fit[:, 1:].min(1).values + score_weight * losses.score[:, 1:].mean(1)
-    return best + single_weight * (fit[:, 0] + score_weight * losses.score[:, 0])
+    fit = focal * losses.focal + dice * losses.dice
+    best = fit[:, 1:].min(1).values + score * losses.score[:, 1:].mean(1)
+    return best + single * (fit[:, 0] + score * losses.score[:, 0])

@@ -1,92 +1,175 @@
-"""A whole run: one process a core, each with its own trainer, averaging as they go."""
+"""A whole run: the model, the data, one process a core or card, and what is written at the end."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Sequence
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import torch
-import torch.distributed as dist
 from torch.multiprocessing.spawn import start_processes
 
 from anymask.errors import BadSetting
 from anymask.models.catalogue import card
+from anymask.models.load import load
 from anymask.models.promptable import PromptableModel
-from anymask.train.loop import STATE, Counters, Trainer, stop_on_signal
-from anymask.train.photos import load_photos
+from anymask.train import export
+from anymask.train.loop import Tell, Trainer, accelerator, stop_on_signal
+from anymask.train.photos import Photos, load_photos
+from anymask.train.rounds import Promptable
+from anymask.train.sampler import Batches, Sampler
 from anymask.train.settings import TrainSettings
-from anymask.train.start import start_backbone
-
-Tell = Callable[[Counters, float], None]
+from anymask.train.start import prepare, start_backbone
 
 
-def train(
-    model: str,
-    data: Sequence[Path],
-    out: Path,
-    settings: TrainSettings,
-    *,
-    cache: Path | None = None,
-    new_cycle: bool = False,
-    tell: Tell | None = None,
-) -> None:
-    """Train a model on COCO folders; a state in `out` is taken up.
+@dataclass(frozen=True)
+class Job:
+    """What to train on what, and where to write it.
 
-    new_cycle: raise the rate again and begin a new schedule from the state's weights.
+    model: name of a card. weights: a file to start from; the card's own if left out. data: folders of COCO sets.
+    hours: stop after so much running; the state stays. cache: folder for decoded photos. licence: of the data, kept in
+    the written file. half: write the whole model in float16. cpu: even where there is a GPU.
+    """
+
+    model: str
+    data: tuple[Path, ...]
+    out: Path
+    settings: TrainSettings
+    weights: Path | None = None
+    hours: float | None = None
+    save_minutes: float = 5.0
+    cache: Path | None = None
+    licence: str = ""
+    half: bool = False
+    pictures_every: int = 0
+    cpu: bool = field(default_factory=lambda: not torch.cuda.is_available())
+
+    @property
+    def photos(self) -> Photos:
+        return load_photos(self.data, self.cache or self.out / "cache")
+
+
+def train(job: Job, *, processes: int = 1, tell: Tell | None = None) -> Path | None:
+    """Train; a state in the run's folder is taken up. The written file, or None where the run is not complete yet.
+
+    processes: on this machine. A launcher (torchrun, accelerate launch) that started this one among others is found by
+    its environment, and then starts them itself.
     Raises BadSetting for data or models that cannot be trained.
     """
-    if new_cycle and not (out / STATE).is_file():
-        raise BadSetting(f"there is no state in {out} to begin a new cycle from")
-    cache = cache or out / "cache"
-    load_photos(data, cache)
-    if settings.workers == 1:
-        _work(0, model, data, out, settings, cache, new_cycle, "", tell)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        meeting = f"file://{folder}/meeting"
-        arguments = (model, data, out, settings, cache, new_cycle, meeting, tell)
-        start_processes(_work, arguments, settings.workers, start_method="spawn")  # type: ignore[no-untyped-call]
+    launched = "WORLD_SIZE" in os.environ
+    if launched and processes > 1:
+        raise BadSetting("the launcher has started the processes already; leave out their number here")
+    job.settings.part(int(os.environ.get("WORLD_SIZE", processes)))
+    job.photos  # noqa: B018  (decoded once, not by every process)
+    if processes == 1:
+        _work(job, tell)
+    else:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        start_processes(_spawned, (job, processes, port, tell), processes, start_method="spawn")  # type: ignore[no-untyped-call]
+    written = job.out / (export.ADAPTER if job.settings.method in ("decoder", "lora") else export.WHOLE)
+    return written if written.is_file() else None
 
 
-def _work(
-    worker: int,
-    name: str,
-    data: Sequence[Path],
-    out: Path,
-    settings: TrainSettings,
-    cache: Path,
-    new_cycle: bool,
-    meeting: str,
-    tell: Tell | None,
-) -> None:
-    torch.set_num_threads(1)
+def _spawned(rank: int, job: Job, processes: int, port: int, tell: Tell | None) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if job.cpu:
+        # two processes of two threads each on two cores wait for each other most of the time
+        torch.set_num_threads(
+            max(1, len(os.sched_getaffinity(0)) // processes if hasattr(os, "sched_getaffinity") else 1)
+        )
+    _work(job, tell)
+
+
+def _work(job: Job, tell: Tell | None) -> None:
+    settings = job.settings
     cv2.setNumThreads(1)
     # one graph for each frame side and round kind, and a few spare
     torch._dynamo.config.recompile_limit = 64
     torch._dynamo.config.accumulated_recompile_limit = 512
-    if settings.workers > 1:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        dist.init_process_group("gloo", init_method=meeting, rank=worker, world_size=settings.workers)
-    try:
-        torch.manual_seed(settings.seed)
-        trainer = Trainer(fresh(name), load_photos(data, cache), out, settings, worker=worker)
-        if (out / STATE).is_file():
-            trainer.resume(new_cycle=new_cycle)
-        stop_on_signal(trainer)
-        trainer.run(tell)
-    finally:
-        if settings.workers > 1:
-            dist.destroy_process_group()
+    torch.manual_seed(settings.seed)
+    model, base = start(job)
+    groups = prepare(model, settings)
+    here = accelerator(settings.precision, cpu=job.cpu)
+    sampler = Sampler(job.photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
+    task = Promptable(model, settings)
+
+    def batches(rank: int, processes: int) -> Batches:
+        return Batches(sampler, rank=rank, processes=processes)
+
+    trainer = Trainer(task, groups, batches, job.out, settings, here)
+    trainer.resume()
+    stop_on_signal(trainer)
+    done = trainer.run(tell=tell, hours=job.hours, save_minutes=job.save_minutes)
+    if done and here.is_main_process:
+        write(job, model, base)
+    here.wait_for_everyone()
+    here.end_training()
+
+
+def write(job: Job, model: PromptableModel, base: str) -> Path:
+    """The run's result as a file that `anymask.load` takes."""
+    if job.settings.method in ("decoder", "lora"):
+        return export.adapter(model, job.out, job.out / export.ADAPTER, name=job.model, base=base)
+    about = {"model": job.model, "data": ", ".join(sorted(p.name for p in job.data)), "licence": job.licence}
+    return export.whole(model, job.out, job.out / export.WHOLE, header=about, half=job.half)
+
+
+def start(job: Job) -> tuple[PromptableModel, str]:
+    """The model that the run starts from, on the CPU, and the digest of its weights.
+
+    Raises BadSetting for models that cannot be trained so.
+    """
+    if job.settings.method == "scratch":
+        if job.weights is not None:
+            raise BadSetting("a run from scratch takes no weights; choose the method 'full' to start from some")
+        return fresh(job.model), "random"
+    model = load(job.model, weights=job.weights, device="cpu")
+    if not isinstance(model, PromptableModel):
+        raise BadSetting(f"{job.model} answers no points and boxes, so this command cannot train it")
+    if any(phase.side for phase in job.settings.phases) and not hasattr(model, "set_side"):
+        raise BadSetting(f"{job.model} works at {model.preprocess.side} px only; use phases without a side")
+    return model, model.weights
 
 
 def fresh(name: str) -> PromptableModel:
-    """A model to start from: random but for its ImageNet backbone."""
+    """A model to start from: random but for its ImageNet backbone, where it has one."""
     build = card(name).build
     model = build() if build is not None else None
-    if not isinstance(model, PromptableModel) or not hasattr(model.image_encoder, "backbone"):
-        raise BadSetting(f"{name} cannot be trained yet; anymask-lite can")
-    start_backbone(model.image_encoder.backbone)  # type: ignore[arg-type]
+    if not isinstance(model, PromptableModel):
+        raise BadSetting(f"{name} cannot be trained from scratch")
+    if hasattr(model.image_encoder, "backbone"):
+        start_backbone(model.image_encoder.backbone)  # type: ignore[arg-type]
     return model
+
+
+def ratio_of(model: PromptableModel) -> int:
+    """Pixels of the frame's side a pixel of the answers."""
+    return model.preprocess.side // model.prompt_encoder.mask_size[0]
+
+
+def pad_of(model: PromptableModel) -> tuple[int, int, int]:
+    """The colour of a frame where there is no photo: what normalising turns into zero."""
+    if model.preprocess.normalise == "min-max":
+        return 0, 0, 0
+    red, green, blue = (round(value) for value in model.preprocess.mean)
+    return red, green, blue
+
+
+def data_of(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Folders as given, none of them twice."""
+    return tuple(dict.fromkeys(paths))

@@ -1,18 +1,21 @@
-"""What a run starts from: pretrained backbone, frozen parts, rates of the parameters."""
+"""What a run starts from: pretrained backbone, frozen parts, what is trained how fast, how the encoder is spared."""
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from anymask import extras
 from anymask.errors import BadSetting
 from anymask.models.promptable import PromptableModel
 from anymask.nn.efficientnet_lite import EfficientNetLite, load_pretrained
+from anymask.train import lora
 from anymask.train.settings import TrainSettings
 
 FROZEN_BLOCKS = 4
@@ -36,34 +39,95 @@ def start_backbone(backbone: EfficientNetLite, file: Path | None = None) -> None
     backbone.load_state_dict(kept)
 
 
-def freeze(model: PromptableModel) -> None:
-    """Freeze the backbone's stem, its first blocks and its depthwise kernels, and the decoder's fixed positions."""
-    backbone = model.image_encoder.backbone
+def prepare(model: PromptableModel, settings: TrainSettings) -> list[dict[str, Any]]:
+    """Make a model ready for a method: freeze, add low-rank parts, drop paths; the optimiser's groups.
+
+    Batch norms keep their published statistics: a step's few images would spoil them.
+    """
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    encoder = model.image_encoder
+    if settings.method in ("decoder", "lora"):
+        encoder.requires_grad_(False)
+    else:
+        _freeze_first(encoder)
+    if settings.method == "lora":
+        lora.add(model, settings.lora_rank)
+    if settings.method in ("scratch", "full"):
+        blocks = blocks_of(encoder)
+        for index, block in enumerate(blocks):
+            if settings.drop_path:
+                # the chance grows with depth, as in the paper
+                drop_path(block, settings.drop_path * index / max(1, len(blocks) - 1))
+            if settings.checkpointing:
+                block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+    return groups(model, settings)
+
+
+def _freeze_first(encoder: nn.Module) -> None:
+    """Of an EfficientNet-Lite: its stem, its first blocks and its depthwise kernels."""
+    backbone = getattr(encoder, "backbone", None)
     if not isinstance(backbone, EfficientNetLite):
-        raise BadSetting("this trainer works on models with an EfficientNet-Lite backbone, like anymask-lite")
+        return
     for part in (backbone.stem, *backbone.blocks[:FROZEN_BLOCKS]):
         part.requires_grad_(False)
     for block in backbone.blocks:
         block.depthwise.conv.weight.requires_grad_(False)  # type: ignore[union-attr]
 
 
-def groups(model: PromptableModel, settings: TrainSettings) -> tuple[list[nn.Parameter], list[dict[str, Any]]]:
-    """The parameters to train, and the same as optimiser groups: backbone kernels each at a rate fit to their size."""
-    freeze(model)
-    ordered: list[nn.Parameter] = []
+def blocks_of(encoder: nn.Module) -> list[nn.Module]:
+    """An encoder's blocks from the first to the last: the children of everything called "blocks"."""
+    lists = [module for name, module in encoder.named_modules() if name.rpartition(".")[2] == "blocks"]
+    return [block for entry in lists for block in entry.children()]
+
+
+def drop_path(block: nn.Module, chance: float) -> None:
+    """Let a block that adds to its input be the identity for some of the images, while it is trained.
+
+    What is kept grows by 1 / (1 - chance). Source: Huang et al., "Deep networks with stochastic depth" (arXiv
+    1603.09382).
+    """
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        x = inputs[0]
+        if not module.training or chance == 0 or output.shape != x.shape or not torch.is_grad_enabled():
+            return output
+        keep = (torch.rand(len(x), *(1,) * (x.ndim - 1), device=x.device) >= chance).to(x.dtype)
+        return x + (output - x) * keep / (1 - chance)
+
+    block.register_forward_hook(hook)
+
+
+def groups(model: PromptableModel, settings: TrainSettings) -> list[dict[str, Any]]:
+    """The parameters to train as optimiser groups: the encoder slower, its first blocks slowest; no decay of biases,
+    norms and embeddings."""
+    blocks = blocks_of(model.image_encoder)
+    depth = {id(p): index for index, block in enumerate(blocks) for p in block.parameters()}
     parts: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        ordered.append(parameter)
         rate, decay = settings.rate, 0.0
-        if name.startswith("image_encoder.backbone"):
-            rate *= settings.backbone_rate
-            if parameter.ndim > 1:
+        folded = name.startswith("image_encoder.backbone")
+        low_rank = ".lora_" in name
+        if (
+            name.startswith("image_encoder")
+            and not low_rank
+            and (folded or not hasattr(model.image_encoder, "backbone"))
+        ):
+            # a neck on a pretrained backbone is as new as the decoder
+            rate *= settings.encoder_rate
+            behind = len(blocks) - depth.get(id(parameter), -1 if "embed" in name else len(blocks))
+            rate *= settings.layer_decay**behind
+            if folded and parameter.ndim > 1:
                 # rounded, so that kernels of nearly the same size share a group
                 ratio = float(parameter.detach().std()) / USUAL_DEVIATION
                 rate *= 2 ** max(-3, min(3, round(math.log2(ratio))))
-        if parameter.ndim > 1 and "embed" not in name and "token" not in name.split(".")[1]:
+        if parameter.ndim > 1 and "embed" not in name and "token" not in name.split(".")[1] and not low_rank:
             decay = settings.decay
         parts.setdefault((rate, decay), []).append(parameter)
-    return ordered, [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in parts.items()]
+    if not parts:
+        raise BadSetting("nothing in this model is left to train; choose another method")
+    return [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in parts.items()]
