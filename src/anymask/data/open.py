@@ -6,7 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
-from anymask.data import coco, labelmaps, lvis, sa1b, shards, yolo
+from anymask.data import coco, dicom, labelmaps, lvis, nifti, sa1b, shards, stacks, yolo
 from anymask.data.layout import Layout
 from anymask.data.sample import Dataset, Stream
 from anymask.errors import BadSetting
@@ -18,6 +18,9 @@ LAYOUTS: tuple[Layout, ...] = (
     shards.LAYOUT,
     sa1b.LAYOUT,
     labelmaps.LAYOUT,
+    stacks.LAYOUT,
+    nifti.LAYOUT,
+    dicom.LAYOUT,
     labelmaps.AS_INSTANCES,
     labelmaps.AS_CLASSES,
 )
