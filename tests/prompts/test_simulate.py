@@ -26,6 +26,14 @@ def test_the_image_border_counts_as_an_edge():
     assert depth(np.ones((3, 5), bool)).tolist() == [[1, 1, 1, 1, 1], [1, 2, 2, 2, 1], [1, 1, 1, 1, 1]]
 
 
+def test_depth_does_not_depend_on_where_a_mask_lies_in_memory():
+    # a root whose last bit moved with memory made equal places unequal, and clicks random
+    mask = np.random.default_rng(1).random((61, 83)) > 0.02
+    for _ in range(8):
+        squares = np.square(depth(mask.copy()), dtype=np.float64)
+        assert (depth(mask) == np.sqrt(np.rint(squares)).astype(np.float32)).all()
+
+
 def test_innermost_is_the_first_of_equals_in_row_order():
     # a 4 x 4 square has four pixels at distance 2
     assert innermost(square((10, 12), 3, 2, 7, 6)) == (4, 3, 2.0)

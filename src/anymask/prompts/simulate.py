@@ -31,8 +31,11 @@ def depth(mask: Mask) -> NDArray[np.float32]:
     """
     padded = np.zeros((mask.shape[0] + 2, mask.shape[1] + 2), np.uint8)
     padded[1:-1, 1:-1] = mask
-    exact: NDArray[np.float32] = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)  # type: ignore[assignment]
-    return exact[1:-1, 1:-1]
+    found = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    # OpenCV's roots differ in the last bit with where the array lies in memory, so that equals are told apart by
+    # chance; squares of distances are whole numbers, and NumPy rounds their roots alike everywhere
+    exact: NDArray[np.float32] = np.sqrt(np.rint(np.square(found, dtype=np.float64))).astype(np.float32)
+    return exact
 
 
 def innermost(mask: Mask) -> tuple[int, int, float]:
