@@ -198,6 +198,13 @@ def test_photos_that_are_nowhere_are_missed_when_the_set_is_opened(data, tmp_pat
         open_data(tmp_path)
 
 
+def test_a_split_whose_photos_were_not_unpacked_is_left_out(data, tmp_path):
+    for split in ("train2017", "val2017"):
+        write(tmp_path / "annotations" / f"instances_{split}.json", data)
+    photos(tmp_path / "val2017", data)
+    assert [one.name for one in open_data(tmp_path)] == ["val2017"]
+
+
 def test_an_unknown_place_names_the_layouts(tmp_path):
     with pytest.raises(BadSetting, match=r"instances_SPLIT\.json"):
         open_data(tmp_path)

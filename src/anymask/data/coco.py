@@ -177,13 +177,17 @@ class Beside:
         return next((path for path in tries if path.is_file()), tries[0])
 
 
+class NoPhotos(BadSetting):
+    """An instance file whose photos are not there."""
+
+
 def coco_set(file: Path, folders: Sequence[Path], name: str) -> CocoSet:
     """A set, its photos in one of the folders. Raises BadSetting where the first photo is in none of them."""
     found = CocoSet(file, Beside(folders), name)
     first = found.find(found.images[0])
     if not first.is_file():
         tried = ", ".join(dict.fromkeys(str(folder) for folder in folders))
-        raise BadSetting(f"{file} lists {found.images[0].get('file_name')}, which is in none of: {tried}")
+        raise NoPhotos(f"{file} lists {found.images[0].get('file_name')}, which is in none of: {tried}")
     # the folder that holds one mostly holds all, and is looked into first
     found.find = Beside(sorted(folders, key=lambda folder: folder not in first.parents))
     return found
@@ -237,11 +241,29 @@ def _speaks_of(file: Path, word: bytes) -> bool:
     return False
 
 
-def _open(path: Path) -> list[CocoSet]:
+def coco_sets(path: Path) -> list[CocoSet]:
+    """The sets under a path. Raises BadSetting.
+
+    Annotations are often unpacked with more splits than photos: splits without photos are left out if others have
+    theirs.
+    """
     found = files(path)
     if not found:
-        raise BadSetting(f"{path} holds no COCO instance file; {LAYOUT.looks}")
-    return [coco_set(file, folders, name) for file, name, folders in found]
+        raise BadSetting(f"{path} holds no COCO instance file; expected {LAYOUT.looks}")
+    sets, missing = [], []
+    for file, name, folders in found:
+        # train2017's file is 450 MB: not to be read when its folder is not there
+        there = [folder for folder in folders if folder.name != "." and folder.is_dir()]
+        if len(found) > 1 and not there and file.name.startswith("instances_"):
+            missing.append(NoPhotos(f"the photos of {file} are in none of: {', '.join(map(str, folders))}"))
+            continue
+        try:
+            sets.append(coco_set(file, folders, name))
+        except NoPhotos as error:
+            missing.append(error)
+    if not sets:
+        raise missing[0]
+    return sets
 
 
 LAYOUT = Layout(
@@ -249,5 +271,5 @@ LAYOUT = Layout(
     "SET/annotations.json with SET/images/, or annotations/instances_SPLIT.json with SPLIT/ beside that folder, or "
     "SPLIT/_annotations.coco.json with the photos beside it, or such a JSON itself",
     _recognises,
-    _open,
+    coco_sets,
 )

@@ -106,7 +106,7 @@ def map_set(
     """
     truths: dict[str, Path] = {}
     for file in photo.pictures(maps):
-        if file.stem.endswith(add) and file != file.with_suffix(".jpg"):
+        if file.stem.endswith(add):
             truths[within(file.with_name(file.stem.removesuffix(add)), maps)] = file
     pairs = []
     for file in photo.pictures(pictures):

@@ -6,8 +6,9 @@ import difflib
 import os
 from pathlib import Path
 
-from anymask.data import coco, dicom, labelmaps, lvis, nifti, sa1b, shards, stacks, yolo
+from anymask.data import coco, dicom, drawn, labelmaps, lvis, nifti, objects, sa1b, shards, stacks, yolo
 from anymask.data.layout import Layout
+from anymask.data.named import NAMED
 from anymask.data.sample import Dataset, Stream
 from anymask.errors import BadSetting
 
@@ -17,6 +18,8 @@ LAYOUTS: tuple[Layout, ...] = (
     yolo.LAYOUT,
     shards.LAYOUT,
     sa1b.LAYOUT,
+    drawn.LAYOUT,
+    objects.LAYOUT,
     labelmaps.LAYOUT,
     stacks.LAYOUT,
     nifti.LAYOUT,
@@ -30,13 +33,13 @@ LAYOUTS: tuple[Layout, ...] = (
 def open_data(path: str | os.PathLike[str], kind: str | None = None) -> list[Dataset | Stream]:
     """The sets that lie at a path, at least one.
 
-    kind: the name of a layout, of `LAYOUTS`; left out, it is recognised. Annotations are indexed now, pixels are read
-    when they are asked for. Raises BadSetting, which says what layouts there are; MissingExtra where a library is
-    needed; OSError for what cannot be opened.
+    kind: the name of a layout, of `LAYOUTS`, or of a data set, of `NAMED`; left out, the layout is recognised.
+    Annotations are indexed now, pixels are read when they are asked for. Raises BadSetting, which says what layouts
+    there are or what was expected where; MissingExtra where a library is needed; OSError for what cannot be opened.
     """
     where = Path(path).expanduser()
     if kind is not None:
-        return list(_named(kind).open(where))
+        return list(NAMED[kind].open(where) if kind in NAMED else _layout(kind).open(where))
     for layout in LAYOUTS:
         if layout.recognises(where):
             return list(layout.open(where))
@@ -50,11 +53,11 @@ def known() -> str:
     return "\n".join(f"  {one.name}: {one.looks}" for one in LAYOUTS)
 
 
-def _named(kind: str) -> Layout:
+def _layout(kind: str) -> Layout:
     for layout in LAYOUTS:
         if layout.name == kind:
             return layout
     names = [layout.name for layout in LAYOUTS]
-    near = difflib.get_close_matches(kind.lower(), names, 1)
+    near = difflib.get_close_matches(kind.lower(), [*names, *NAMED], 1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise BadSetting(f"layouts are {', '.join(names)}; got {kind!r}{hint}")
+    raise BadSetting(f"layouts are {', '.join(names)}, data sets are {', '.join(NAMED)}; got {kind!r}{hint}")

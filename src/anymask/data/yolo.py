@@ -51,14 +51,19 @@ def _open(path: Path) -> list[PairedSet[Path]]:
     if file is None:
         raise BadSetting(f"{path} is no data.yaml and holds none; expected {LAYOUT.looks}")
     root, names, splits = yolo.described(file)
-    found = []
+    found, missing = [], []
     for split, folders in splits.items():
-        files = [one for folder in folders for one in _pictures(root, file.parent, folder)]
+        try:
+            files = [one for folder in folders for one in _pictures(root, file.parent, folder)]
+        except BadSetting as error:
+            # a split that was not unpacked does no harm to the others
+            missing.append(error)
+            continue
         pairs = [Pair(f"{one.parent.name}/{one.name}", one, yolo.labels_of(one)) for one in files]
         if pairs:
             found.append(PairedSet(split, pairs, functools.partial(masks, names=names), _licence(file)))
     if not found:
-        raise BadSetting(f"{file} names no folder with pictures")
+        raise missing[0] if missing else BadSetting(f"{file} names no folder with pictures")
     return found
 
 
