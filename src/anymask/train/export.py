@@ -47,17 +47,16 @@ def whole(model: PromptableModel, out: Path, file: Path, *, header: dict[str, st
     return _write(plain, file, _told(document) | header, torch.float16 if half else None)
 
 
-def adapter(model: PromptableModel, out: Path, file: Path, *, name: str, base: str) -> Path:
+def adapter(out: Path, file: Path, *, name: str, base: str) -> Path:
     """Write only what the run changed: low-rank additions, and the parameters that were trained whole, in float16.
 
     name: of the model's card. base: digest of the weights it started from.
     """
     average, document = average_of(out)
-    added, scale = lora.additions(model, average)
     tensors = {f"set.{lora.plain_name(key)}": value for key, value in average.items() if not lora.is_own(key)}
-    for layer, (a, b) in added.items():
-        tensors |= {f"lora.{layer}.A": a.flatten(1), f"lora.{layer}.B": b.flatten(1)}
-    header = {"anymask_adapter": VERSION, "model": name, "base": base, "scale": repr(scale)}
+    for layer, (a, b) in lora.additions(average).items():
+        tensors |= {f"lora.{layer}.A": a, f"lora.{layer}.B": b}
+    header = {"anymask_adapter": VERSION, "model": name, "base": base, "scale": repr(lora.SCALE)}
     return _write(tensors, file, _told(document) | header, torch.float16)
 
 

@@ -1,39 +1,52 @@
-"""Low-rank additions to the layers of an image encoder, by peft.
+"""Low-rank additions to the layers of an image encoder.
 
-Source: Hu et al., "LoRA: low-rank adaptation of large language models" (arXiv 2106.09685).
+Source: Hu et al., "LoRA: low-rank adaptation of large language models" (arXiv 2106.09685). They are parametrizations of
+torch: whoever reads a layer's weight, the fast ways through a network among them, reads it with its addition.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from anymask import extras
 from anymask.errors import BadSetting
 from anymask.models.promptable import PromptableModel
 
-ALPHA = 2
-"""The additions count alpha / rank; alpha is this many ranks, so the scale does not depend on the rank."""
-NAME = "default"
+SCALE = 2.0
+"""What an addition B @ A is multiplied by (alpha / rank in the paper); the same for every rank."""
+
+_OWN = ".parametrizations.weight.0."
+_ORIGINAL = ".parametrizations.weight.original"
+
+
+class LowRank(nn.Module):
+    """Adds SCALE * b @ a to a weight [out, in, ...]; zero at first. a: [rank, in], b: [out, rank]."""
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.empty(rank, weight[0].numel()))
+        self.b = nn.Parameter(torch.zeros(len(weight), rank))
+        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + SCALE * (self.b @ self.a).view_as(weight)
 
 
 def add(model: PromptableModel, rank: int) -> None:
-    """Add to every linear layer and 1x1 convolution of the image encoder; prompt encoder and decoder are trained whole.
+    """Add to every linear layer and 1x1 convolution of the image encoder; what they had themselves is frozen.
 
     Raises BadSetting for an encoder that has none of them.
     """
-    peft = extras.need("peft", extra="train", to="train with LoRA")
-    names = [f"image_encoder.{name}" for name, layer in model.image_encoder.named_modules() if _suits(layer)]
-    if not names:
+    layers = [layer for layer in model.image_encoder.modules() if _suits(layer)]
+    if not layers:
         raise BadSetting("the image encoder of this model has no layer that LoRA can be added to; use another method")
-    rest = {name: p.requires_grad for name, p in model.named_parameters()}
-    peft.inject_adapter_in_model(
-        peft.LoraConfig(r=rank, lora_alpha=ALPHA * rank, target_modules=names, bias="none"), model, NAME
-    )
-    # peft freezes all that is not its own
-    for name, parameter in model.named_parameters():
-        if name in rest:
-            parameter.requires_grad_(rest[name])
+    for layer in layers:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        parametrize.register_parametrization(layer, "weight", LowRank(weight, rank))
 
 
 def _suits(layer: nn.Module) -> bool:
@@ -42,26 +55,20 @@ def _suits(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Linear)
 
 
-def additions(model: nn.Module, values: dict[str, Tensor]) -> tuple[dict[str, tuple[Tensor, Tensor]], float]:
-    """Layer -> its (A, B), and the scale of B @ A. values: of the parameters, by their names in the model."""
-    found: dict[str, tuple[Tensor, Tensor]] = {}
-    scale = 1.0
-    for name, module in model.named_modules():
-        if hasattr(module, "lora_A") and NAME in module.lora_A:
-            keys = [f"{name}.lora_{side}.{NAME}.weight" for side in "AB"]
-            found[name] = (values[keys[0]], values[keys[1]])
-            scale = float(module.scaling[NAME])
-    return found, scale
+def additions(values: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Layer -> its (a, b), from parameters by their names in the model."""
+    layers = [name.partition(_OWN)[0] for name in values if name.endswith(f"{_OWN}a")]
+    return {layer: (values[f"{layer}{_OWN}a"], values[f"{layer}{_OWN}b"]) for layer in layers}
 
 
 def plain_name(name: str) -> str:
-    """A parameter's name before `add`: peft moves a layer that it adds to into a shell."""
-    return name.replace(".base_layer.", ".")
+    """A parameter's name before `add`."""
+    return name.replace(_ORIGINAL, ".weight")
 
 
 def is_own(name: str) -> bool:
     """Whether a parameter was added by `add`."""
-    return f".lora_A.{NAME}." in name or f".lora_B.{NAME}." in name
+    return _OWN in name
 
 
 @torch.no_grad()
@@ -71,9 +78,8 @@ def plain_state(model: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor
     values: parameters to take instead of the model's own, for example their moving average.
     """
     state = {**model.state_dict(), **values}
-    added, scale = additions(model, state)
     plain = {plain_name(name): tensor for name, tensor in state.items() if not is_own(name)}
-    for name, (a, b) in added.items():
-        weight = plain[f"{name}.weight"]
-        plain[f"{name}.weight"] = weight + scale * (b.flatten(1) @ a.flatten(1)).view_as(weight)
+    for layer, (a, b) in additions(state).items():
+        weight = plain[f"{layer}.weight"]
+        plain[f"{layer}.weight"] = weight + SCALE * (b @ a).view_as(weight)
     return plain

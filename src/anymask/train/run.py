@@ -124,7 +124,7 @@ def _work(job: Job, tell: Tell | None) -> None:
 def write(job: Job, model: PromptableModel, base: str) -> Path:
     """The run's result as a file that `anymask.load` takes."""
     if job.settings.method in ("decoder", "lora"):
-        return export.adapter(model, job.out, job.out / export.ADAPTER, name=job.model, base=base)
+        return export.adapter(job.out, job.out / export.ADAPTER, name=job.model, base=base)
     about = {"model": job.model, "data": ", ".join(sorted(p.name for p in job.data)), "licence": job.licence}
     return export.whole(model, job.out, job.out / export.WHOLE, header=about, half=job.half)
 

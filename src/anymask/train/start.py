@@ -111,13 +111,10 @@ def groups(model: PromptableModel, settings: TrainSettings) -> list[dict[str, An
             continue
         rate, decay = settings.rate, 0.0
         folded = name.startswith("image_encoder.backbone")
-        low_rank = ".lora_" in name
-        if (
-            name.startswith("image_encoder")
-            and not low_rank
-            and (folded or not hasattr(model.image_encoder, "backbone"))
-        ):
-            # a neck on a pretrained backbone is as new as the decoder
+        low_rank = lora.is_own(name)
+        # a neck on a backbone from elsewhere is as new as the decoder
+        slower = folded or (name.startswith("image_encoder") and not hasattr(model.image_encoder, "backbone"))
+        if slower and not low_rank:
             rate *= settings.encoder_rate
             behind = len(blocks) - depth.get(id(parameter), -1 if "embed" in name else len(blocks))
             rate *= settings.layer_decay**behind
