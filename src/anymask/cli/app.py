@@ -16,6 +16,7 @@ COMMANDS = {
     "segment": "Masks of what you point at, in one picture or many.",
     "everything": "Masks of all objects, in one picture or in folders of any size.",
     "models": "The family: size, licence, prompts, and what is on this machine.",
+    "data": "What is in data sets: counts, sizes, labels, broken files, pictures.",
     "train": "Train or fine-tune a model on photos with masks.",
     "merge": "Put the adapter of a fine-tune onto its weights, as one file.",
     "evaluate": "Measure a model on photos with true masks.",

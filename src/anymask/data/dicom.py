@@ -55,12 +55,15 @@ class Series:
     names: Mapping[int, str] = field(default_factory=dict)
 
     def values(self, index: int) -> NDArray[Any]:
+        """See `Case.values`."""
         return _pixels(self.slices[index].file)
 
     def window(self) -> Window:
+        """See `Case.window`."""
         return TISSUE if self.modality == "CT" else _window(self.slices[len(self.slices) // 2].file)
 
     def masks(self, index: int) -> list[tuple[str, NDArray[np.bool_]]]:
+        """See `Case.masks`."""
         found: list[tuple[str, NDArray[np.bool_]]] = []
         for file in self.labels:
             if file.name.endswith(nifti.SUFFIXES):

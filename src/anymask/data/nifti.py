@@ -46,19 +46,24 @@ class NiftiCase:
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """See `Case.shape`."""
         return _head(self.image)[0]
 
     @property
     def spacing(self) -> Spacing:
+        """Millimetres; zeros where the data does not say."""
         return _head(self.image)[1]
 
     def values(self, index: int) -> NDArray[Any]:
+        """See `Case.values`."""
         return np.asarray(_volume(self.image)[index])
 
     def window(self) -> Window:
+        """See `Case.window`."""
         return _window(self.image)
 
     def masks(self, index: int) -> list[tuple[str, NDArray[np.bool_]]]:
+        """See `Case.masks`."""
         if self.labels is None:
             return []
         if _head(self.labels)[0] != self.shape:

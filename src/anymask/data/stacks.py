@@ -51,10 +51,12 @@ class StackCase:
 
     @property
     def spacing(self) -> Spacing:
+        """Zeros: TIFF has no one way to tell."""
         return Spacing(0, 0, 0)
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """See `Case.shape`."""
         planes, _, height, width = _planes(self.image, self._split).shape
         return (1 if self.plane is not None else planes), height, width
 
@@ -64,6 +66,7 @@ class StackCase:
         return self.plane is not None or _depth(self.labels) > 1
 
     def values(self, index: int) -> NDArray[Any]:
+        """See `Case.values`."""
         planes = _planes(self.image, self._split)
         at = index if self.plane is None else self.plane
         if at >= len(planes):
@@ -82,9 +85,11 @@ class StackCase:
         return np.repeat(shown[:, :, :1], 3, axis=2) if len(chosen) == 1 else shown
 
     def window(self) -> Window:
+        """See `Case.window`."""
         return Window(127.5, 255)
 
     def masks(self, index: int) -> list[tuple[str, NDArray[np.bool_]]]:
+        """See `Case.masks`."""
         planes = _planes(self.labels, True)
         if planes.shape[1] != 1:
             raise BadSetting(f"{self.labels} has {planes.shape[1]} channels; labels have one")
