@@ -39,11 +39,13 @@ def train(
     processes: Annotated[int, typer.Option(help="On this machine; torchrun and accelerate launch set their own.")] = 1,
     hours: Annotated[float | None, typer.Option(help="Stop after so much running; the same command goes on.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded photos; inside the run's if left out.")] = None,
+    pictures_every: Annotated[int, typer.Option(help="Steps between pictures of what it answers; 0 for none.")] = 100,
     licence: Annotated[str, typer.Option(help="Licences of the data, kept in the written file.")] = "",
     half: Annotated[bool, typer.Option(help="Write a whole model in float16.")] = False,
 ) -> None:
     """Train a model on photos with masks. The result in --out is model.safetensors, or adapter.safetensors (a few MB)
-    for the methods decoder and lora; every command takes either as --weights.
+    for the methods decoder and lora; every command takes either as --weights. Beside it: report.html with curves and
+    pictures, log.jsonl, and a tensorboard folder where that is installed.
 
     Example: anymask train --data my/photos --out runs/mine --method lora --steps 500
     """
@@ -65,7 +67,18 @@ def train(
         "seed": seed,
     }
     settings = settings_of(recipe, **{name: value for name, value in asked.items() if value is not None})
-    job = Job(model, data_of(data), out, settings, weights, hours, cache=cache, licence=licence, half=half)
+    job = Job(
+        model,
+        data_of(data),
+        out,
+        settings,
+        weights,
+        hours,
+        cache=cache,
+        licence=licence,
+        half=half,
+        pictures_every=pictures_every,
+    )
     written = run(job, processes=processes, tell=Progress())
     if written is None:
         typer.echo(f"stopped before the end; the same command goes on from the state in {out}", err=True)

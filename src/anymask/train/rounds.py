@@ -47,9 +47,7 @@ class Promptable(nn.Module):
         """The mean loss over the prompts, and mean IoUs of boxes, best of three, and last round."""
         settings, answers, model = self.settings, self.answers, self.model
         device = model.device
-        side = batch.images.shape[1]
-        if model.preprocess.side != side:
-            model.set_side(side)  # type: ignore[operator]
+        self.fit(batch)
         images, masks = batch.targets.shape[:2]
         half = masks // 2
         truth = batch.targets.reshape(images, 2, half, *batch.targets.shape[2:]).swapaxes(0, 1)
@@ -77,6 +75,12 @@ class Promptable(nn.Module):
                 loss, earlier, report["last"] = self._later_loss(logits, scores, target, weight)
                 total = total + settings.later * loss
         return total, {name: float(value) for name, value in report.items()} | {"loss": float(total.detach())}
+
+    def fit(self, batch: Batch) -> None:
+        """Set the model to the batch's frames."""
+        side = batch.images.shape[1]
+        if self.model.preprocess.side != side:
+            self.model.set_side(side)  # type: ignore[operator]
 
     def frames(self, images: Tensor) -> Tensor:
         """uint8 [B, S, S, 3] to what the encoder reads, float32 [B, 3, S, S]."""

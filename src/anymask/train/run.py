@@ -17,9 +17,10 @@ from anymask.errors import BadSetting
 from anymask.models.catalogue import card
 from anymask.models.load import load
 from anymask.models.promptable import PromptableModel
-from anymask.train import export
+from anymask.train import export, report
 from anymask.train.loop import Tell, Trainer, accelerator, stop_on_signal
 from anymask.train.photos import Photos, load_photos
+from anymask.train.pictures import Watch
 from anymask.train.rounds import Promptable
 from anymask.train.sampler import Batches, Sampler
 from anymask.train.settings import TrainSettings
@@ -32,7 +33,8 @@ class Job:
 
     model: name of a card. weights: a file to start from; the card's own if left out. data: folders of COCO sets.
     hours: stop after so much running; the state stays. cache: folder for decoded photos. licence: of the data, kept in
-    the written file. half: write the whole model in float16. cpu: even where there is a GPU.
+    the written file. half: write the whole model in float16. pictures_every: steps between pictures of answers, 0 for
+    none. cpu: even where there is a GPU.
     """
 
     model: str
@@ -114,7 +116,18 @@ def _work(job: Job, tell: Tell | None) -> None:
     trainer = Trainer(task, groups, batches, job.out, settings, here)
     trainer.resume()
     stop_on_signal(trainer)
-    done = trainer.run(tell=tell, hours=job.hours, save_minutes=job.save_minutes)
+    watch = Watch(trainer, task) if here.is_main_process and job.pictures_every else None
+    try:
+        done = trainer.run(
+            tell=tell,
+            hours=job.hours,
+            save_minutes=job.save_minutes,
+            watch=watch,
+            watch_every=job.pictures_every,
+        )
+    finally:
+        if here.is_main_process:
+            report.write(job.out, settings, about(job))
     if done and here.is_main_process:
         write(job, model, base)
     here.wait_for_everyone()
@@ -125,8 +138,12 @@ def write(job: Job, model: PromptableModel, base: str) -> Path:
     """The run's result as a file that `anymask.load` takes."""
     if job.settings.method in ("decoder", "lora"):
         return export.adapter(job.out, job.out / export.ADAPTER, name=job.model, base=base)
-    about = {"model": job.model, "data": ", ".join(sorted(p.name for p in job.data)), "licence": job.licence}
-    return export.whole(model, job.out, job.out / export.WHOLE, header=about, half=job.half)
+    return export.whole(model, job.out, job.out / export.WHOLE, header=about(job), half=job.half)
+
+
+def about(job: Job) -> dict[str, str]:
+    """What is trained on what, for the report and the header of the weights."""
+    return {"model": job.model, "data": ", ".join(sorted(p.name for p in job.data)), "licence": job.licence}
 
 
 def start(job: Job) -> tuple[PromptableModel, str]:
