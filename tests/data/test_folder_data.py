@@ -77,6 +77,22 @@ def test_yolo_sets_are_the_splits_of_data_yaml(tmp_path):
     assert same(train[0], dense)
 
 
+def test_yolo_outlines_of_a_turned_photo_are_those_of_what_is_seen(tmp_path):
+    turned = Pillow.Exif()
+    turned[0x0112] = 6
+    (tmp_path / "images").mkdir()
+    # 60 x 40 in the file, 40 x 60 upright: the lower half
+    Pillow.new("RGB", (60, 40)).save(tmp_path / "images" / "a.jpg", exif=turned)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0 0.5 1 0.5 1 1 0 1\n")
+    (tmp_path / "data.yaml").write_text("train: images\nnames: [cat]\n")
+    (found,) = open_data(tmp_path)
+    assert found[0].size == (60, 40)
+    assert found[0].pixels().shape == (60, 40, 3)
+    mask = decode_one(found[0].masks[0])
+    assert not mask[:30].any() and mask[30:].all()
+
+
 def test_a_missing_yolo_folder_is_named(tmp_path):
     (tmp_path / "data.yaml").write_text("train: images/train\nnames: [cat]\n")
     with pytest.raises(BadSetting, match="images/train, which is not there"):

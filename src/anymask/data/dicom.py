@@ -71,9 +71,8 @@ class Series:
             elif file.suffix == ".npz":
                 found += self._numbered(self._listed(file, index))
             else:
-                found += [
-                    (label, mask) for uid, label, mask in _segments(file) if uid == self.slices[index].uid
-                ]  # fmt: skip
+                frames = reading(file, functools.partial(_segments, file))
+                found += [(label, mask) for uid, label, mask in frames if uid == self.slices[index].uid]
         for _, mask in found:
             if mask.shape != self.shape[1:]:
                 raise BadSetting(f"the labels of {self.name} are {mask.shape}, its slices {self.shape[1:]} (H, W)")
@@ -222,7 +221,7 @@ def series(path: Path, labels: Path | None = None) -> list[Series]:
     for uid, files in by_uid.items():
         folder = files[0][0].parent
         truth = [labels] if labels is not None else [*segmentations[uid], *_beside(folder, alone=len(by_uid) == 1)]
-        found.append(_series(path, files, tuple(truth)))
+        found.append(reading(folder, functools.partial(_series, path, files, tuple(truth))))
     return sorted(found, key=lambda one: one.name)
 
 

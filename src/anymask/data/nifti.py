@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from anymask.data.layout import Layout
 from anymask.data.volumes import SliceSet, Spacing, Window, reading, window_of
-from anymask.errors import BadSetting
+from anymask.errors import BadImage, BadSetting
 from anymask.extras import need
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -102,6 +102,8 @@ def _volume(file: Path) -> NDArray[Any]:
     image = reading(file, lambda: nibabel.load(file))
     values = reading(file, lambda: np.asanyarray(image.dataobj))
     values = values[..., 0] if values.ndim == 4 else values
+    if values.dtype.kind not in "iufb":
+        raise BadImage(f"{file} holds {values.dtype}, no numbers to show")
     turned = nibabel.apply_orientation(values, nibabel.io_orientation(image.affine))
     if turned.dtype.kind == "f":
         # values that the head scales come as float64, twice what they need

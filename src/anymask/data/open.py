@@ -13,8 +13,8 @@ from anymask.data.sample import Dataset, Stream
 from anymask.errors import BadSetting
 
 LAYOUTS: tuple[Layout, ...] = (
-    lvis.LAYOUT,
     coco.LAYOUT,
+    lvis.LAYOUT,
     yolo.LAYOUT,
     shards.LAYOUT,
     sa1b.LAYOUT,

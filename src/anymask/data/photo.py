@@ -44,8 +44,10 @@ def size_of(path: Path) -> HW:
 
 def pictures(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """The picture files in a folder and the folders within, by name; hidden ones left out."""
+    hidden = (".", "__MACOSX")
     return sorted(
         file
         for file in folder.rglob("*")
-        if file.suffix.lower() in suffixes and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.suffix.lower() in suffixes
+        and not any(part.startswith(hidden) for part in file.relative_to(folder).parts)
     )

@@ -59,8 +59,9 @@ AIR = -500
 def window_of(values: NDArray[Any]) -> Window:
     """The soft tissue window for Hounsfield units; else the 0.5 to 99.5 percentiles of what is not 0 (as MedSAM does).
 
-    values: of a volume or a part of it, any shape.
+    values: of a volume or a part of it, any shape; of large ones some two million are looked at.
     """
+    values = values.reshape(-1)[:: max(1, values.size // 2_000_000)]
     if values.size and values.min() < AIR:
         return TISSUE
     shown = values[values != 0]
@@ -156,8 +157,10 @@ def reading(name: object, read: Callable[[], Any]) -> Any:
     """What a library reads of a file; the many ways in which it may fail become BadImage."""
     try:
         return read()
-    except (BadImage, BadSetting, MemoryError, ImportError):
+    except (BadImage, BadSetting, ImportError):
         raise
+    except MemoryError:
+        raise BadImage(f"{name} is too large for the memory of this machine") from None
     except Exception as error:  # decoders of volumes raise whatever their parts do
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BadImage(f"{name} cannot be read: {reason}") from None

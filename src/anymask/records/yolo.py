@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
 
 from anymask.errors import BadSetting
 from anymask.extras import need
@@ -139,7 +139,8 @@ def read_one(image: Path, labels: Path, names: Mapping[int, str]) -> Record:
     """The record of one picture; without its file of labels it has no masks. Raises as `read` does."""
     try:
         with Pillow.open(image) as picture:
-            size = (picture.size[1], picture.size[0])
+            # the outlines are of the picture as it is seen, turned as its camera was held
+            size = picture.size if _lies(picture) else (picture.size[1], picture.size[0])
     except (UnidentifiedImageError, Pillow.DecompressionBombError) as error:
         raise BadSetting(f"{image} is damaged or no picture: {error}") from None
     found, called = [], []
@@ -154,6 +155,14 @@ def read_one(image: Path, labels: Path, names: Mapping[int, str]) -> Record:
             raise BadSetting(f"{labels}, line {len(found) + 1}: {error}") from None
     masks = Masks(size, found, labels=called)
     return Record(ImageRef(str(image), size), masks, Provenance(anymask="", time=""))
+
+
+def _lies(picture: Pillow.Image) -> bool:
+    """Whether EXIF turns it by a quarter."""
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    except Exception:  # damaged EXIF must not cost the picture
+        return False
 
 
 def _object(fields: list[str], size: HW, names: Mapping[int, str]) -> tuple[str | None, Any]:
