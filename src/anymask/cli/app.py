@@ -18,6 +18,7 @@ COMMANDS = {
     "models": "The family: size, licence, prompts, and what is on this machine.",
     "data": "What is in data sets: counts, sizes, labels, broken files, pictures.",
     "train": "Train or fine-tune a model on photos with masks.",
+    "distil": "Train a small image encoder to answer what a large one answers, from pictures alone.",
     "merge": "Put the adapter of a fine-tune onto its weights, as one file.",
     "evaluate": "Measure a model on photos with true masks.",
 }

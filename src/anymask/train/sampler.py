@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -152,29 +153,38 @@ def place_of(x: float, y: float, ratio: int) -> tuple[float, float]:
     return ratio * (x + 0.5) - 0.5, ratio * (y + 0.5) - 0.5
 
 
-class Batches(Dataset[Batch]):
+class Examples(Protocol):
+    """What draws the examples of a run by their numbers. side: of the frames, where a phase has none of its own."""
+
+    settings: TrainSettings
+    side: int
+
+    def batch(self, step: int, numbers: Sequence[int], /) -> Any: ...
+
+
+class Batches(Dataset[Any]):
     """The parts of all steps that one process takes, in order.
 
     rank, processes: which process of how many.
     """
 
-    def __init__(self, sampler: Sampler, *, rank: int = 0, processes: int = 1) -> None:
+    def __init__(self, sampler: Examples, *, rank: int = 0, processes: int = 1) -> None:
         self.sampler, self.rank = sampler, rank
         self.at_once, self.parts = sampler.settings.part(processes)
 
     def __len__(self) -> int:
         return self.sampler.settings.steps * self.parts
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Any:
         step, part = divmod(index, self.parts)
         settings = self.sampler.settings
         first = step * settings.images + (self.rank * self.parts + part) * self.at_once
         return self.sampler.batch(step, range(first, first + self.at_once))
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         return self.starting(0)
 
-    def starting(self, step: int) -> Iterator[Batch]:
+    def starting(self, step: int) -> Iterator[Any]:
         """From a step on, drawn ahead by `settings.loaders` processes of their own."""
         rest = range(step * self.parts, len(self))
         loaders = self.sampler.settings.loaders
@@ -182,7 +192,7 @@ class Batches(Dataset[Batch]):
         return iter(DataLoader(self, batch_size=None, sampler=rest, num_workers=loaders, collate_fn=_same, **ahead))  # type: ignore[arg-type]
 
 
-def _same(batch: Batch) -> Batch:
+def _same(batch: Any) -> Any:
     return batch
 
 
