@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import tarfile
 from pathlib import Path
 
@@ -134,6 +135,23 @@ def test_a_stream_goes_on_after_the_last_sample_it_gave(folder, given, window):
     later = Shards(shards, "sa", seed=1, epochs=3, window=window)
     later.resume(state)
     assert before + names(later) == whole
+
+
+def test_a_stream_that_is_through_begins_anew_unless_it_was_sent_on(folder):
+    stream = Shards(sorted(folder.glob("*.tar")), "sa", seed=1)
+    first = names(stream)
+    assert names(stream) == first
+    later = Shards(stream.shards, "sa", seed=1)
+    later.resume(stream.state())
+    assert names(later) == []
+
+
+def test_shards_can_be_asked_by_number(folder):
+    (found,) = open_data(folder, kind="shards-by-number")
+    assert [found[row].name for row in range(len(found))] == [f"sa_{number}" for number in range(35)]
+    assert found[-1].pixels()[0, 0].tolist() == [34, 2, 3]
+    copy = pickle.loads(pickle.dumps(found))
+    assert copy[3] == found[3]
 
 
 def test_a_state_of_another_seed_is_refused(folder):

@@ -183,9 +183,6 @@ def _some(one: Dataset | Stream, count: int) -> list[Sample]:
     from anymask.errors import AnymaskError
 
     if not isinstance(one, Dataset):
-        # it stands at its end after the summary
-        if hasattr(one, "resume") and hasattr(one, "state"):
-            one.resume({**one.state(), "epoch": 0, "given": 0})
         return [sample for sample in islice(iter(one), 10 * count) if sample.masks][:count]
     found: list[Sample] = []
     # slices of volumes are often empty, and neighbours alike: more are tried than are wanted, in mixed order

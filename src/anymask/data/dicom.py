@@ -109,29 +109,37 @@ class Series:
 def _pixels(file: Path) -> NDArray[Any]:
     """[H, W] in the modality's units, bright where more; [H, W, 3] uint8 where it has colours."""
     pydicom = _pydicom()
-    data = reading(file, lambda: pydicom.dcmread(file))
-    values = reading(file, lambda: data.pixel_array)
-    if values.ndim == 3 and values.shape[2] == 3:
-        return np.asarray(values, np.uint8)
-    if values.ndim != 2:
-        raise BadImage(f"{file} holds {values.shape}: several frames in one file are not read")
-    slope, intercept = float(data.get("RescaleSlope", 1) or 1), float(data.get("RescaleIntercept", 0) or 0)
-    found = values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    return np.asarray(-found if data.get("PhotometricInterpretation") == "MONOCHROME1" else found)
+
+    def read() -> NDArray[Any]:
+        data = pydicom.dcmread(file)
+        values = data.pixel_array
+        if values.ndim == 3 and values.shape[2] == 3:
+            return np.asarray(values, np.uint8)
+        if values.ndim != 2:
+            raise BadImage(f"{file} holds {values.shape}: several frames in one file are not read")
+        slope, intercept = float(data.get("RescaleSlope", 1) or 1), float(data.get("RescaleIntercept", 0) or 0)
+        found = values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+        return np.asarray(-found if data.get("PhotometricInterpretation") == "MONOCHROME1" else found)
+
+    return np.asarray(reading(file, read))
 
 
 @functools.lru_cache(maxsize=256)
 def _window(file: Path) -> Window:
     """What the file asks for; else what suits its values."""
     pydicom = _pydicom()
-    data = reading(file, lambda: pydicom.dcmread(file, stop_before_pixels=True))
-    level, width = (data.get(key) for key in ("WindowCenter", "WindowWidth"))
-    first = [
-        value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value for value in (level, width)
-    ]
-    if None not in first and float(first[1]) > 0 and data.get("PhotometricInterpretation") != "MONOCHROME1":
+
+    def read() -> Window | None:
+        data = pydicom.dcmread(file, stop_before_pixels=True)
+        told = (data.get(key) for key in ("WindowCenter", "WindowWidth"))
+        first = [one[0] if hasattr(one, "__len__") and not isinstance(one, str) else one for one in told]
+        # of a picture that is turned dark for bright the window would have to be, too
+        if None in first or float(first[1]) <= 0 or data.get("PhotometricInterpretation") == "MONOCHROME1":
+            return None
         return Window(float(first[0]), float(first[1]))
-    return window_of(_pixels(file))
+
+    found: Window | None = reading(file, read)
+    return window_of(_pixels(file)) if found is None else found
 
 
 @functools.lru_cache(maxsize=2)
@@ -208,13 +216,12 @@ def series(path: Path, labels: Path | None = None) -> list[Series]:
     by_uid: dict[str, list[tuple[Path, Any]]] = defaultdict(list)
     segmentations: dict[str, list[Path]] = defaultdict(list)
     for file in _files(path):
-        head = reading(file, functools.partial(pydicom.dcmread, file, stop_before_pixels=True))
-        if head.get("Modality") == "SEG":
-            for one in head.get("ReferencedSeriesSequence") or ():
-                segmentations[str(one.SeriesInstanceUID)].append(file)
-        elif head.get("Rows"):
-            # whoever took the names out may have taken this too
-            by_uid[str(head.get("SeriesInstanceUID") or file.parent)].append((file, head))
+        head, kind, of = reading(file, functools.partial(_head, pydicom, file))
+        if kind == "SEG":
+            for uid in of:
+                segmentations[uid].append(file)
+        elif kind:
+            by_uid[of[0]].append((file, head))
     if labels is not None and len(by_uid) > 1:
         raise BadSetting(f"{path} holds {len(by_uid)} series; labels can be given for one")
     found = []
@@ -223,6 +230,15 @@ def series(path: Path, labels: Path | None = None) -> list[Series]:
         truth = [labels] if labels is not None else [*segmentations[uid], *_beside(folder, alone=len(by_uid) == 1)]
         found.append(reading(folder, functools.partial(_series, path, files, tuple(truth))))
     return sorted(found, key=lambda one: one.name)
+
+
+def _head(pydicom: Any, file: Path) -> tuple[Any, str, list[str]]:
+    """(head of a file, SEG or IMAGE or "" for neither, the series that it is of)."""
+    head = pydicom.dcmread(file, stop_before_pixels=True)
+    if head.get("Modality") == "SEG":
+        return head, "SEG", [str(one.SeriesInstanceUID) for one in head.get("ReferencedSeriesSequence") or ()]
+    # whoever took the names out may have taken the series' out, too
+    return head, "IMAGE" if head.get("Rows") else "", [str(head.get("SeriesInstanceUID") or file.parent)]
 
 
 def _series(path: Path, files: Sequence[tuple[Path, Any]], labels: tuple[Path, ...]) -> Series:

@@ -84,14 +84,21 @@ def _nibabel() -> Any:
 def _head(file: Path) -> tuple[tuple[int, int, int], Spacing]:
     """(slices, rows, columns) and spacing after the turn into axial slices, from the head alone."""
     nibabel = _nibabel()
-    image = reading(file, lambda: nibabel.load(file))
-    if len(image.shape) not in (3, 4):
-        raise BadSetting(f"{file} is no volume: its shape is {image.shape}")
-    turn = nibabel.io_orientation(image.affine)[:, 0].astype(int)
-    shape, zooms = [0, 0, 0], [0.0, 0.0, 0.0]
-    for axis, to in enumerate(turn.tolist()):
-        shape[to], zooms[to] = int(image.shape[axis]), float(image.header.get_zooms()[axis])
-    return (shape[2], shape[1], shape[0]), Spacing(zooms[2], zooms[1], zooms[0])
+
+    def read() -> tuple[tuple[int, int, int], Spacing]:
+        image = nibabel.load(file)
+        if len(image.shape) not in (3, 4) or not np.isfinite(image.affine).all():
+            raise BadSetting(f"{file} is no volume: its shape is {image.shape}, or its place in the room not told")
+        turn = nibabel.io_orientation(image.affine)[:, 0].astype(int)
+        shape, zooms = [0, 0, 0], [0.0, 0.0, 0.0]
+        for axis, to in enumerate(turn.tolist()):
+            shape[to], zooms[to] = int(image.shape[axis]), float(image.header.get_zooms()[axis])
+        if min(shape) < 1:
+            raise BadSetting(f"{file} is no volume: its shape is {image.shape}")
+        return (shape[2], shape[1], shape[0]), Spacing(zooms[2], zooms[1], zooms[0])
+
+    found: tuple[tuple[int, int, int], Spacing] = reading(file, read)
+    return found
 
 
 @functools.lru_cache(maxsize=4)
@@ -99,16 +106,20 @@ def _volume(file: Path) -> NDArray[Any]:
     """[slices, rows, columns]: feet to head, front to back, the patient's right to left. An image and its labels
     are two entries, so two cases stay."""
     nibabel = _nibabel()
-    image = reading(file, lambda: nibabel.load(file))
-    values = reading(file, lambda: np.asanyarray(image.dataobj))
-    values = values[..., 0] if values.ndim == 4 else values
-    if values.dtype.kind not in "iufb":
-        raise BadImage(f"{file} holds {values.dtype}, no numbers to show")
-    turned = nibabel.apply_orientation(values, nibabel.io_orientation(image.affine))
-    if turned.dtype.kind == "f":
-        # values that the head scales come as float64, twice what they need
-        turned = np.nan_to_num(turned.astype(np.float32), posinf=0, neginf=0)
-    slices = np.ascontiguousarray(turned[::-1, ::-1].transpose(2, 1, 0))
+
+    def read() -> NDArray[Any]:
+        image = nibabel.load(file)
+        values = np.asanyarray(image.dataobj)
+        values = values[..., 0] if values.ndim == 4 else values
+        if values.dtype.kind not in "iufb":
+            raise BadImage(f"{file} holds {values.dtype}, no numbers to show")
+        turned = nibabel.apply_orientation(values, nibabel.io_orientation(image.affine))
+        if turned.dtype.kind == "f":
+            # values that the head scales come as float64, twice what they need
+            turned = np.nan_to_num(turned.astype(np.float32), posinf=0, neginf=0)
+        return np.ascontiguousarray(turned[::-1, ::-1].transpose(2, 1, 0))
+
+    slices: NDArray[Any] = reading(file, read)
     slices.flags.writeable = False
     return slices
 

@@ -24,6 +24,7 @@ LAYOUTS: tuple[Layout, ...] = (
     stacks.LAYOUT,
     nifti.LAYOUT,
     dicom.LAYOUT,
+    shards.BY_NUMBER,
     labelmaps.AS_INSTANCES,
     labelmaps.AS_CLASSES,
 )

@@ -30,7 +30,10 @@ class FrameSet:
         try:
             for row in json_rows.rows(file):
                 if row.key == "videos":
-                    self.videos.append(row.decoded())
+                    video = row.decoded()
+                    if int(video["height"]) < 1 or int(video["width"]) < 1 or not isinstance(video["file_names"], list):
+                        raise ValueError(f"video {video['id']} has no size or no frames")
+                    self.videos.append(video)
                 elif row.key == "categories":
                     self.categories[row.value["id"]] = str(row.decoded()["name"])
                 elif row.key == "annotations" and not row.value.get("iscrowd"):
