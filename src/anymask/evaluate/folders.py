@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from pycocotools import mask as coco_mask
 
-from anymask.data.sample import Dataset, Sample, Stream
 from anymask.errors import BadImage, BadSetting
-from anymask.masks.rle import checked
 
 Rle = dict[str, Any]
 """{"size": [H, W], "counts": str}, COCO's compressed run lengths."""
@@ -71,37 +67,3 @@ def open_rgb(path: Path) -> NDArray[np.uint8]:
             return np.asarray(image.convert("RGB"))
     except OSError as error:
         raise BadImage(f"{path} cannot be read as an image: {error}") from None
-
-
-def coco_sets(data: Path) -> list[Dataset | Stream]:
-    """The sets under `data` as readers of samples. Raises BadSetting if there is none."""
-    return [CocoSet(folder) for folder in set_folders(data)]
-
-
-@dataclass(frozen=True)
-class CocoSet:
-    """One `<set>/annotations.json` with `<set>/images/`, as a Dataset."""
-
-    folder: Path
-    licence: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @cached_property
-    def _photos(self) -> list[tuple[str, list[Rle]]]:
-        return read_set(self.folder)
-
-    def __len__(self) -> int:
-        return len(self._photos)
-
-    def __getitem__(self, index: int, /) -> Sample:
-        file, rles = self._photos[index]
-        path = self.folder / "images" / file
-        if rles:
-            size = (int(rles[0]["size"][0]), int(rles[0]["size"][1]))
-        else:
-            with Pillow.open(path) as image:
-                size = (image.height, image.width)
-        return Sample(file, size, tuple(checked(rle) for rle in rles), read=partial(open_rgb, path))

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.data.open import open_data
 from anymask.data.sample import Dataset, Sample, Stream
 from anymask.errors import BadSetting
-from anymask.evaluate.folders import coco_sets
 from anymask.evaluate.protocol import Choice, Unit
 from anymask.masks.rle import RLE, area, decode
 
@@ -58,7 +58,7 @@ class _Listed:
 
 def sets_of(data: Path, only: Sequence[str] = ()) -> list[Dataset | Stream]:
     """The sets under `data`, or those that are named. Raises BadSetting where a name is unknown."""
-    found = coco_sets(data)
+    found = open_data(data)
     names = [one.name for one in found]
     unknown = sorted(set(only) - set(names))
     if unknown:

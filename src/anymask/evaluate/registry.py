@@ -9,6 +9,12 @@ from anymask.evaluate.protocol import Protocol
 
 PROTOCOLS = {
     "clicks": ("clicks:Clicks", "this project's own: a box, and one to five clicks"),
+    "points": ("points:Points", "1, 2, 3, 5 and 9 clicks as in the papers"),
+    "box": ("box:Box", "the true box"),
+    "noc": ("noc:Noc", "number of clicks to IoU 85 and 90"),
+    "sizes": ("sizes:Sizes", "quality by mask size"),
+    "boxes-ap": ("boxes_ap:BoxesAp", "instance AP from a detector's boxes, or the true ones"),
+    "edges": ("edges:Edges", "contours on BSDS500"),
     "proposals": ("proposals:Proposals", "recall of everything mode"),
 }
 """Name -> (module and class in this room, what it measures)."""
