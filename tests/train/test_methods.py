@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 import anymask
 from anymask.errors import BadSetting, BadWeights
@@ -21,6 +22,7 @@ from anymask.train.settings import TrainSettings
 from anymask.train.start import blocks_of, prepare
 
 QUICK = {"steps": 2, "images": 1, "masks": 2, "warmup": 0, "precision": "float32", "average": 0.0}
+TINY = "sam-tiny-test"
 
 
 @pytest.fixture
@@ -130,3 +132,25 @@ def test_a_run_that_cannot_be_is_refused_before_it_starts(made_up, tmp_path):
         run.train(run.Job("anymask-lite", (made_up,), tmp_path / "a", settings, weights=tmp_path / "w.safetensors"))
     with pytest.raises(BadSetting, match="1 images a step cannot be shared by 2 processes"):
         run.train(run.Job("anymask-lite", (made_up,), tmp_path / "b", settings), processes=2)
+
+
+@pytest.mark.parametrize("method", ["decoder", "lora", "full"])
+def test_members_of_sams_own_shape_are_trained_by_the_same_command(made_up, tmp_path, tiny, method):
+    base = tmp_path / "base.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in tiny.state_dict().items()}, base)
+    settings = TrainSettings(method=method, rate=0.05, lora_rank=2, drop_path=0.2, checkpointing=True, **QUICK)
+    file = run.train(run.Job(TINY, (made_up,), tmp_path / "run", settings, weights=base, cpu=True))
+    if method != "full":
+        with pytest.raises(BadWeights, match="anymask merge"):
+            anymask.load(weights=file)
+        file = export.merge(file, tmp_path / "whole.safetensors", base=base)
+    tuned = read(file)
+    moved = {name for name, tensor in tiny.state_dict().items() if not torch.allclose(tuned[name], tensor, atol=2e-3)}
+    assert any(name.startswith("mask_decoder") for name in moved)
+    assert any(name.startswith("image_encoder") for name in moved) == (method != "decoder")
+
+
+def test_an_adapter_needs_weights_to_lie_on(made_up, tmp_path):
+    job = run.Job(TINY, (made_up,), tmp_path / "run", TrainSettings(method="decoder", **QUICK), cpu=True)
+    with pytest.raises(BadSetting, match="no trained weights"):
+        run.train(job)

@@ -158,6 +158,8 @@ def start(job: Job) -> tuple[PromptableModel, str]:
     model = load(job.model, weights=job.weights, device="cpu")
     if not isinstance(model, PromptableModel):
         raise BadSetting(f"{job.model} answers no points and boxes, so this command cannot train it")
+    if model.weights == "random":
+        raise BadSetting(f"{job.model} has no trained weights to start from; name some, or train from scratch")
     if any(phase.side for phase in job.settings.phases) and not hasattr(model, "set_side"):
         raise BadSetting(f"{job.model} works at {model.preprocess.side} px only; use phases without a side")
     return model, model.weights
