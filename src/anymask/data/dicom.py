@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.data import nifti
+from anymask.data import nifti, photo
 from anymask.data.layout import Layout
 from anymask.data.volumes import TISSUE, SliceSet, Spacing, Window, reading, window_of
 from anymask.errors import BadImage, BadSetting
@@ -197,6 +197,9 @@ def _dicom(file: Path) -> bool:
     if file.suffix and not file.suffix[1:].isdigit():
         return False
     try:
+        # a pipe would be waited for
+        if not file.is_file():
+            return False
         with file.open("rb") as opened:
             return opened.read(132)[128:] == b"DICM"
     except OSError:
@@ -299,23 +302,9 @@ def dicom_set(
     return SliceSet(path.resolve().name, found, window=window, pieces=pieces)
 
 
-def _recognises(path: Path) -> bool:
-    return path.is_dir() and any(file.is_file() and _dicom(file) for file in _first(path))
-
-
-def _first(path: Path, most: int = 200) -> list[Path]:
-    """Some files under a folder, without reading all of a large one."""
-    found = []
-    for file in path.rglob("*"):
-        found.append(file)
-        if len(found) == most:
-            break
-    return found
-
-
 LAYOUT = Layout(
     "dicom",
     "SERIES/*.dcm, labels as DICOM SEG among them, or SERIES_labels.nii.gz or .npz beside",
-    _recognises,
+    lambda path: photo.glance(path, _dicom),
     lambda path: [dicom_set(path)],
 )

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.data import photo
 from anymask.data.layout import Layout
 from anymask.data.volumes import SliceSet, Spacing, Window, reading, window_of
 from anymask.errors import BadImage, BadSetting
@@ -205,6 +206,6 @@ def nifti_sets(path: Path, *, window: Window | None = None, pieces: bool = False
 LAYOUT = Layout(
     "nifti",
     "imagesTr/CASE_0000.nii.gz with labelsTr/CASE.nii.gz, or CASE.nii.gz with CASE_labels.nii.gz (_seg, _mask)",
-    lambda path: path.is_dir() and bool(cases(path)),
+    lambda path: photo.glance(path, lambda file: file.name.endswith(SUFFIXES)) and bool(cases(path)),
     nifti_sets,
 )

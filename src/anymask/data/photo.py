@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,9 @@ from anymask.pixels.resize import HW
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".gif")
 """What is taken for a picture in a folder."""
+
+GLANCED = 5000
+"""Files that are looked at to recognise a layout."""
 
 
 def rgb(path: Path, size: HW | None = None) -> NDArray[np.uint8]:
@@ -40,6 +45,22 @@ def size_of(path: Path) -> HW:
         raise BadImage(f"there is no file {path}") from None
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
         raise BadImage(f"{path} is damaged or no picture: {error}") from None
+
+
+def glance(folder: Path, wanted: Callable[[Path], bool]) -> bool:
+    """Whether a wanted file is among the first thousands in a folder and the folders within.
+
+    To recognise a layout a whole disk need not be searched. Folders that cannot be read are passed over.
+    """
+    looked = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            looked += 1
+            if wanted(Path(place, name)):
+                return True
+            if looked == GLANCED:
+                return False
+    return False
 
 
 def pictures(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:

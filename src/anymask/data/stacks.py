@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.data import photo
 from anymask.data.labelmaps import MAPS, PHOTOS
 from anymask.data.layout import Layout
 from anymask.data.paired import within
@@ -220,6 +221,6 @@ def stack_set(path: Path, *, channels: tuple[int, ...] | None = None, pieces: bo
 LAYOUT = Layout(
     "tiff",
     "images/NAME.tif with masks/NAME.tif, or NAME.tif with NAME_masks.tif, or 01/t000.tif with 01_GT/SEG/",
-    lambda path: path.is_dir() and bool(cases(path)),
+    lambda path: photo.glance(path, lambda file: file.suffix.lower() in SUFFIXES) and bool(cases(path)),
     lambda path: [stack_set(path)],
 )
