@@ -42,7 +42,8 @@ class NumberMap:
 
     pieces: each connected piece of a number is a mask of its own, pixels that touch by a corner only being connected.
     ignore: numbers that are no mask, besides 0. least: numbers below are no mask; Cityscapes' instances begin at 1000.
-    names: of numbers, after they were divided by `divisor`, for labels; without, masks have none.
+    names: of numbers, after they were divided by `divisor`, for labels; without, masks have none. named: numbers that
+    have no name are no mask.
     bright: the map is black and white, and what is brighter than half is one number: JPEG leaves shades between.
     """
 
@@ -51,6 +52,7 @@ class NumberMap:
     least: int = 1
     names: Mapping[int, str] = field(default_factory=dict)
     divisor: int = 1
+    named: bool = False
     bright: bool = False
     read: Callable[[Path], NDArray[np.int64]] = labelmap.levels
 
@@ -71,6 +73,8 @@ class NumberMap:
         labels: list[str] = []
         for number in np.unique(numbers).tolist():
             if number < self.least or (number in self.ignore and not self.bright):
+                continue
+            if self.named and number // self.divisor not in self.names:
                 continue
             mine = cut(numbers == number) if self.pieces else [encode_one(numbers == number)]
             rles += mine

@@ -3,12 +3,13 @@ ThinObject5K, each with the folders it unpacks to.
 
 None of the large sets was at hand when this was written. The layouts are from published readers and descriptions:
 - tried on the real files: BSDS500, and samples of COCO;
-- from the data set's own description or tools: ADE20K, BBBC038v1, Cityscapes, EgoHOS, Hypersim, iShape, LVIS, VISOR,
-  WoodScape;
+- from the data set's own description or tools: ADE20K, BBBC038v1, Cityscapes, DRAM, EgoHOS, Hypersim, iShape, LVIS,
+  VISOR, WoodScape;
 - from programs of others that read them: DIS5K, ThinObject5K, DOORS, GTEA, NDD20, NDISPark, OVIS, PIDRay, Plittersdorf,
   PPDLS, STREETS, TimberSeg, TrashCan, ZeroWaste-f. Where one unpacks otherwise, the error says what was expected.
 Which of a set's pictures the paper took (at most some 10,000 masks of each) is not published: all that lie there are
-read, split by split. DRAM and IBD are named and not read, since what their label values mean could not be made sure.
+read, split by split. DRAM and EgoHOS tell classes only: a mask is all of a class in a picture. IBD is named and not
+read, since what its label values mean could not be made sure.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ CITYSCAPES: Mapping[int, str] = dict(
     )
 )
 """Cityscapes' classes that have instances, by number."""
+
+DRAM: Mapping[int, str] = {
+    3: "bird", 4: "boat", 5: "bottle", 8: "cat", 9: "chair", 10: "cow", 12: "dog", 13: "horse", 15: "person",
+    16: "potted plant", 17: "sheep",
+}
+"""DRAM's classes, by their numbers in PASCAL VOC; others are nobody's."""
 
 EGOHOS: Mapping[int, str] = {
     1: "left hand",
@@ -280,8 +287,8 @@ NAMED: Mapping[str, Named] = {
     "doors": Named("DOORS", "Regression/Te*/img/*.png and Regression/Te*/Rock_all/*.png", _doors),
     "dram": Named(
         "DRAM",
-        "its folders",
-        _unsure("DRAM is not read: its programs disagree on the number of the background; convert it to COCO first"),
+        "test/MOVEMENT/ARTIST/*.jpg and labels/MOVEMENT/ARTIST/*.png, as DRAM_processed has them",
+        _inside(("DRAM_processed", "DRAM_500"), _maps("test", "labels", NumberMap(names=DRAM, named=True))),
     ),
     "egohos": Named(
         "EgoHOS",
