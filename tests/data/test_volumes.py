@@ -213,6 +213,37 @@ def test_dicom_segmentations_are_found_by_the_slices_they_name(tmp_path):
     radiological(found[2])
 
 
+def test_enhanced_files_of_many_frames_are_volumes(tmp_path):
+    highdicom = pytest.importorskip("highdicom")
+    source = dicom(tmp_path / "plain")
+    enhanced = highdicom.legacy.LegacyConvertedEnhancedCTImage(
+        source[::-1],
+        series_instance_uid=pydicom.uid.generate_uid(),
+        series_number=4,
+        sop_instance_uid=pydicom.uid.generate_uid(),
+        instance_number=1,
+    )
+    (tmp_path / "many").mkdir()
+    enhanced.save_as(tmp_path / "many" / "ct.dcm")
+    save(tmp_path / "many" / "labels.nii.gz", body()[1], np.diag([2.0, 3, 5, 1]))
+    (plain,) = open_data(tmp_path / "plain")
+    (many,) = open_data(tmp_path / "many")
+    assert [sample.pixels().tolist() for sample in many] == [sample.pixels().tolist() for sample in plain]
+    assert tuple(many.spacing(0)) == tuple(plain.spacing(0))
+    radiological(many[1])
+
+
+def test_two_series_of_one_folder_have_names_of_their_own(tmp_path):
+    for number in (3, 5):
+        for one in dicom(tmp_path / f"from{number}"):
+            one.SeriesNumber = number
+            (tmp_path / "all").mkdir(exist_ok=True)
+            one.save_as(tmp_path / "all" / f"{number}-{one.InstanceNumber}.dcm", enforce_file_format=True)
+    (found,) = open_data(tmp_path / "all")
+    names = [sample.name for sample in found]
+    assert len(set(names)) == len(names) == 8
+
+
 def test_a_scout_in_another_plane_is_named(tmp_path):
     dicom(tmp_path / "ct")
     file = tmp_path / "ct" / "IM0.dcm"
