@@ -180,6 +180,17 @@ def test_numbers_of_unknown_meaning_are_asked_for(tmp_path):
     assert same(pieces[0], dense)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (37, 23)])
+def test_masks_of_a_map_are_coded_as_pycocotools_codes_them(size):
+    from anymask.data.labelmaps import runs
+
+    values = np.random.default_rng(1).integers(0, 5, size).repeat(2, 0).repeat(3, 1)
+    found = runs(values)
+    assert sorted(found) == sorted(set(values.reshape(-1).tolist()) - {0})
+    for number, mask in found.items():
+        assert mask["counts"] == official.encode(np.asfortranarray(values == number, np.uint8))["counts"]
+
+
 def test_voc_objects_are_read_and_their_borders_left_out(tmp_path):
     dense = discs((12, 12), (40, 22))
     image = photo(tmp_path / "source.jpg")

@@ -25,6 +25,7 @@ from anymask.data.layout import Layout
 from anymask.data.volumes import TISSUE, SliceSet, Spacing, Window, reading
 from anymask.errors import BadSetting
 from anymask.extras import need
+from anymask.masks.rle import RLE
 
 
 @dataclass(frozen=True)
@@ -50,25 +51,21 @@ class Series:
         """See `Case.window`."""
         return TISSUE if self.modality == "CT" else dicom_files.window(self.slices[len(self.slices) // 2])
 
-    def masks(self, index: int) -> list[tuple[str, NDArray[np.bool_]]]:
+    def masks(self, index: int) -> list[tuple[str, RLE]]:
         """See `Case.masks`."""
-        found: list[tuple[str, NDArray[np.bool_]]] = []
+        found: list[tuple[str, RLE]] = []
         for file in self.labels:
             if file.name.endswith(nifti.SUFFIXES):
-                found += self._numbered(self._sampled(file, index))
+                found += nifti.numbered(self._sampled(file, index), self.names)
             elif file.suffix == ".npz":
-                found += self._numbered(self._listed(file, index))
+                found += nifti.numbered(self._listed(file, index), self.names)
             else:
                 uid = self.slices[index].uid
                 found += [(label, mask) for of, label, mask in dicom_files.segments(file) if of == uid]
         for _, mask in found:
-            if mask.shape != self.shape[1:]:
-                raise BadSetting(f"the labels of {self.name} are {mask.shape}, its slices {self.shape[1:]} (H, W)")
+            if tuple(mask["size"]) != self.shape[1:]:
+                raise BadSetting(f"the labels of {self.name} are {mask['size']}, its slices {self.shape[1:]} (H, W)")
         return found
-
-    def _numbered(self, numbers: NDArray[Any]) -> list[tuple[str, NDArray[np.bool_]]]:
-        found = [int(number) for number in np.unique(numbers).tolist() if number > 0]
-        return [(self.names.get(number, str(number)) if self.names else "", numbers == number) for number in found]
 
     def _listed(self, file: Path, index: int) -> NDArray[Any]:
         volume = _array(file)
@@ -93,7 +90,7 @@ class Series:
         inside = ((voxels >= 0) & (voxels < np.array(volume.shape)[:, None])).all(0)
         found = np.zeros(rows.shape, volume.dtype)
         found[inside] = volume[tuple(voxels[:, inside])]
-        return np.rint(found.reshape(self.shape[1:]))
+        return found.reshape(self.shape[1:])
 
 
 @functools.lru_cache(maxsize=2)

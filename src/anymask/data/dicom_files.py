@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.data.labelmaps import runs
 from anymask.data.volumes import Window, reading, window_of
 from anymask.errors import BadImage, BadSetting
 from anymask.extras import need
+from anymask.masks.rle import RLE, encode_one
 from anymask.pixels.resize import HW
 
 
@@ -174,8 +176,8 @@ def window(frame: Frame) -> Window:
 
 
 @functools.lru_cache(maxsize=2)
-def segments(file: Path) -> Sequence[tuple[str, str, NDArray[np.bool_]]]:
-    """(UID of the picture, label, bool [H, W]) of each frame of a SEG object.
+def segments(file: Path) -> Sequence[tuple[str, str, RLE]]:
+    """(UID of the picture, label, mask) of each frame of a SEG object.
 
     Raises BadImage; BadSetting where it does not say which pictures its frames are of.
     """
@@ -183,7 +185,7 @@ def segments(file: Path) -> Sequence[tuple[str, str, NDArray[np.bool_]]]:
     return reading(file, lambda: _segments(library.dcmread(file), file))  # type: ignore[no-any-return]
 
 
-def _segments(data: Any, file: Path) -> list[tuple[str, str, NDArray[np.bool_]]]:
+def _segments(data: Any, file: Path) -> list[tuple[str, str, RLE]]:
     frames = data.pixel_array
     frames = frames[None] if frames.ndim == 2 else frames
     labels = {int(one.SegmentNumber): str(one.get("SegmentLabel", "")) for one in data.SegmentSequence}
@@ -196,10 +198,10 @@ def _segments(data: Any, file: Path) -> list[tuple[str, str, NDArray[np.bool_]]]
         if uid is None:
             raise BadSetting(f"{file} does not say which slices its frames are of")
         if kind == "LABELMAP":
-            found += [(uid, labels.get(int(n), ""), frame == n) for n in np.unique(frame).tolist() if n > 0]
+            found += [(uid, labels.get(number, ""), mask) for number, mask in sorted(runs(frame).items())]
             continue
         chosen = groups.get("SegmentIdentificationSequence") or shared[0].SegmentIdentificationSequence
-        found.append((uid, labels.get(int(chosen[0].ReferencedSegmentNumber), ""), frame > half))
+        found.append((uid, labels.get(int(chosen[0].ReferencedSegmentNumber), ""), encode_one(frame > half)))
     return found
 
 

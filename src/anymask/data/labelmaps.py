@@ -9,6 +9,7 @@ What the numbers mean is not written in a PNG. Black and white maps and such of 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from anymask.data import photo
 from anymask.data.layout import Layout
 from anymask.data.paired import Found, Pair, PairedSet, within
 from anymask.errors import BadImage, BadSetting
-from anymask.masks.rle import RLE, encode_one
+from anymask.masks.rle import RLE, between, of_lengths
 from anymask.records import labelmap
 
 VOID = 255
@@ -69,29 +70,44 @@ class NumberMap:
         size = (int(numbers.shape[0]), int(numbers.shape[1]))
         if self.bright:
             numbers = (numbers > (127 if numbers.max(initial=0) > 1 else 0)).astype(np.int64)
-        rles: list[RLE] = []
-        labels: list[str] = []
-        for number in np.unique(numbers).tolist():
-            if number < self.least or (number in self.ignore and not self.bright):
-                continue
-            if self.named and number // self.divisor not in self.names:
-                continue
-            mine = cut(numbers == number) if self.pieces else [encode_one(numbers == number)]
-            rles += mine
-            labels += [self.names.get(number // self.divisor, str(number // self.divisor))] * len(mine)
-        return Found(size, tuple(rles), tuple(labels) if self.names else ())
+        wanted = [number for number in np.unique(numbers).tolist() if self._wanted(number)]
+        if not self.pieces:
+            coded = runs(numbers)
+            found = [(number, coded[number]) for number in wanted]
+        else:
+            found = [(number, piece) for number in wanted for piece in cut(numbers == number)]
+        labels = [self.names.get(number // self.divisor, str(number // self.divisor)) for number, _ in found]
+        return Found(size, tuple(rle for _, rle in found), tuple(labels) if self.names else ())
+
+    def _wanted(self, number: int) -> bool:
+        if number < self.least or (number in self.ignore and not self.bright):
+            return False
+        return not self.named or number // self.divisor in self.names
+
+
+def runs(numbers: NDArray[Any]) -> dict[int, RLE]:
+    """The mask of each number of a map [H, W] but 0, in one pass over it however many there are."""
+    height, width = numbers.shape
+    flat = np.ascontiguousarray(numbers.T).reshape(-1)
+    first = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    last = np.append(first[1:], flat.size)
+    owner = flat[first]
+    order = np.argsort(owner, kind="stable")
+    owner, ends = owner[order], np.stack([first[order], last[order]], 1)
+    starts = np.concatenate([[0], np.flatnonzero(owner[1:] != owner[:-1]) + 1, [len(owner)]]).tolist()
+    found = {}
+    for begin, end in itertools.pairwise(starts):
+        if owner[begin] != 0:
+            found[int(owner[begin])] = of_lengths(
+                between(ends[begin:end].reshape(-1), (height, width)), (height, width)
+            )
+    return found
 
 
 def cut(mask: NDArray[np.bool_]) -> list[RLE]:
     """The connected pieces of a mask, bool [H, W], top to bottom; corners connect."""
-    count, numbers, boxes, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    found = []
-    for number in range(1, count):
-        x, y, width, height = boxes[number, :4].tolist()
-        piece = np.zeros(mask.shape, np.bool_)
-        piece[y : y + height, x : x + width] = numbers[y : y + height, x : x + width] == number
-        found.append(encode_one(piece))
-    return found
+    numbers = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8), connectivity=8)[1]
+    return [piece for _, piece in sorted(runs(numbers).items())]
 
 
 INSTANCES = NumberMap(ignore=())

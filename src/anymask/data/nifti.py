@@ -23,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.data import photo
+from anymask.data.labelmaps import runs
 from anymask.data.layout import Layout
 from anymask.data.volumes import SliceSet, Spacing, Window, reading, window_of
 from anymask.errors import BadImage, BadSetting
 from anymask.extras import need
+from anymask.masks.rle import RLE
 
 SUFFIXES = (".nii.gz", ".nii")
 ENDINGS = ("_labels", "_label", "_seg", "_mask", "_gt", "-labels", "-label", "-seg", "-mask")
@@ -63,7 +65,7 @@ class NiftiCase:
         """See `Case.window`."""
         return _window(self.image)
 
-    def masks(self, index: int) -> list[tuple[str, NDArray[np.bool_]]]:
+    def masks(self, index: int) -> list[tuple[str, RLE]]:
         """See `Case.masks`."""
         if self.labels is None:
             return []
@@ -71,10 +73,13 @@ class NiftiCase:
             raise BadSetting(
                 f"{self.labels} is {_head(self.labels)[0]} (slices, rows, columns), its image {self.shape}"
             )
-        numbers = np.rint(_volume(self.labels)[index])
-        found = [int(number) for number in np.unique(numbers).tolist() if number > 0]
-        named = bool(self.names)
-        return [(self.names.get(number, str(number)) if named else "", numbers == number) for number in found]
+        return numbered(_volume(self.labels)[index], self.names)
+
+
+def numbered(numbers: NDArray[Any], names: Mapping[int, str]) -> list[tuple[str, RLE]]:
+    """(label, mask) of each number of a slice above 0; labels are empty where no names are known."""
+    found = sorted((number, mask) for number, mask in runs(np.rint(numbers)).items() if number > 0)
+    return [(names.get(number, str(number)) if names else "", mask) for number, mask in found]
 
 
 def _nibabel() -> Any:

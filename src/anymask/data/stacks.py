@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anymask.data import photo
-from anymask.data.labelmaps import MAPS, PHOTOS
+from anymask.data.labelmaps import MAPS, PHOTOS, runs
 from anymask.data.layout import Layout
 from anymask.data.paired import within
 from anymask.data.volumes import SliceSet, Spacing, Window, reading
 from anymask.errors import BadImage, BadSetting
 from anymask.extras import need
+from anymask.masks.rle import RLE
 
 SUFFIXES = (".tif", ".tiff")
 ENDINGS = ("_masks", "_mask", "_labels", "_label", "_seg", "_gt", "_cp_masks")
@@ -89,7 +90,7 @@ class StackCase:
         """See `Case.window`."""
         return Window(127.5, 255)
 
-    def masks(self, index: int) -> list[tuple[str, NDArray[np.bool_]]]:
+    def masks(self, index: int) -> list[tuple[str, RLE]]:
         """See `Case.masks`."""
         planes = _planes(self.labels, True)
         if planes.shape[1] != 1:
@@ -98,8 +99,7 @@ class StackCase:
             raise BadSetting(
                 f"{self.labels} is {(len(planes), *planes.shape[2:])} (planes, H, W), its image {self.shape}"
             )
-        numbers = np.asarray(planes[index, 0])
-        return [("", numbers == number) for number in np.unique(numbers).tolist() if number > 0]
+        return [("", mask) for number, mask in sorted(runs(np.asarray(planes[index, 0])).items()) if number > 0]
 
 
 def _tifffile() -> Any:

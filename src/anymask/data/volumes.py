@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from anymask.data.labelmaps import cut
 from anymask.data.sample import Sample
 from anymask.errors import BadImage, BadSetting
-from anymask.masks.rle import encode_one
+from anymask.masks.rle import RLE, area, decode_one
 
 
 class Spacing(NamedTuple):
@@ -88,8 +88,8 @@ class Case(Protocol):
     def window(self) -> Window:
         """What is shown of it unasked."""
 
-    def masks(self, index: int) -> list[tuple[str, NDArray[np.bool_]]]:
-        """(label, bool [H, W]) of what a slice holds; they may overlap. Raises BadSetting, BadImage."""
+    def masks(self, index: int) -> list[tuple[str, RLE]]:
+        """(label, mask) of what a slice holds; they may overlap or be empty. Raises BadSetting, BadImage."""
 
 
 class SliceSet:
@@ -128,10 +128,11 @@ class SliceSet:
 
     def __getitem__(self, index: int, /) -> Sample:
         case, number = self.place(index)
-        masks, labels = [], []
-        for label, dense in case.masks(number):
-            if dense.any():
-                found = cut(dense) if self.pieces else [encode_one(dense)]
+        masks: list[RLE] = []
+        labels: list[str] = []
+        for label, mask in case.masks(number):
+            if area([mask])[0]:
+                found = cut(decode_one(mask)) if self.pieces else [mask]
                 masks += found
                 labels += [label] * len(found)
         named = any(labels)
