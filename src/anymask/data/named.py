@@ -37,8 +37,17 @@ CITYSCAPES: Mapping[int, str] = dict(
 """Cityscapes' classes that have instances, by number."""
 
 DRAM: Mapping[int, str] = {
-    3: "bird", 4: "boat", 5: "bottle", 8: "cat", 9: "chair", 10: "cow", 12: "dog", 13: "horse", 15: "person",
-    16: "potted plant", 17: "sheep",
+    3: "bird",
+    4: "boat",
+    5: "bottle",
+    8: "cat",
+    9: "chair",
+    10: "cow",
+    12: "dog",
+    13: "horse",
+    15: "person",
+    16: "potted plant",
+    17: "sheep",
 }
 """DRAM's classes, by their numbers in PASCAL VOC; others are nobody's."""
 
