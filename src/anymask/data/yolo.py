@@ -59,12 +59,18 @@ def _open(path: Path) -> list[PairedSet[Path]]:
             # a split that was not unpacked does no harm to the others
             missing.append(error)
             continue
-        pairs = [Pair(f"{one.parent.name}/{one.name}", one, yolo.labels_of(one)) for one in files]
+        pairs = [Pair(_name(one, file.parent, root), one, yolo.labels_of(one)) for one in dict.fromkeys(files)]
         if pairs:
             found.append(PairedSet(split, pairs, functools.partial(masks, names=names), _licence(file)))
     if not found:
         raise missing[0] if missing else BadSetting(f"{file} names no folder with pictures")
     return found
+
+
+def _name(picture: Path, *roots: Path) -> str:
+    """Its path below the first root that it lies in."""
+    inside = (picture.relative_to(root) for root in roots if root in picture.parents)
+    return next(inside, picture).as_posix()
 
 
 def _licence(file: Path) -> str:
