@@ -64,19 +64,14 @@ class Noc(Protocol):
         columns = {f"NoC@{target}": f"NoC@{target}" for target in self.targets}
         columns |= {f"failures@{target}": f"not {target} % in {self.most}" for target in self.targets}
         every = [curve for found in lines.values() for line in found for curve in line["curves"]]
-        steps = range(1, self.most + 1)
-        series = {
-            f"IoU {target} %": (
-                list(steps),
-                [
-                    float(np.mean([self.clicks(c, target)[0] <= k and self.clicks(c, target)[1] for c in every]))
-                    for k in steps
-                ],
-            )
-            for target in self.targets
-        }
+        steps = list(range(1, self.most + 1))
+        series = {}
+        for target in self.targets:
+            results = [self.clicks(curve, target) for curve in every]
+            shares = [float(np.mean([good and clicks <= step for clicks, good in results])) for step in steps]
+            series[f"IoU {target} %"] = (steps, shares)
         plot = Plot("Objects that are good enough, all sets", "clicks", "share of objects", series)
-        table = by_set(f"{title}: number of clicks by set", sets, mean, columns, counts)
+        table = by_set(f"{title}: number of clicks by set", sets, mean, columns, counts, places=2)
         return Outcome(sets, mean, table, (plot,))
 
     def clicks(self, curve: Sequence[float], target: int) -> tuple[int, bool]:

@@ -145,21 +145,27 @@ def mean_of_sets(sets: Mapping[str, Row]) -> Row:
 
 
 def by_set(
-    title: str, sets: Mapping[str, Row], mean: Row, columns: Mapping[str, str], counts: Mapping[str, int]
+    title: str,
+    sets: Mapping[str, Row],
+    mean: Row,
+    columns: Mapping[str, str],
+    counts: Mapping[str, int],
+    *,
+    places: int = 3,
 ) -> Table:
     """The usual table: a row a set, and the mean. columns: measure -> title. counts: set -> masks."""
 
     def shown(row: Row) -> tuple[str, ...]:
-        return tuple(decimal(row[name]) for name in columns)
+        return tuple(decimal(row[name], places) for name in columns)
 
     rows = [(name, (str(counts[name]), *shown(row))) for name, row in sets.items()]
     rows.append((f"mean of {len(sets)} sets", (str(sum(counts.values())), *shown(mean))))
     return Table(title, ("set", "masks", *columns.values()), tuple(rows), footer=1)
 
 
-def decimal(value: float) -> str:
+def decimal(value: float, places: int = 3) -> str:
     """A figure for a table, empty where there is none."""
-    return "" if value != value else f"{value:.3f}"
+    return "" if value != value else f"{value:.{places}f}"
 
 
 def settings_from(kind: type[Protocol], given: Mapping[str, Any]) -> Protocol:
