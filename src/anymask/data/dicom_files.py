@@ -132,7 +132,7 @@ def pixels(frame: Frame) -> NDArray[Any]:
     return np.asarray(shown if frame.number is None else shown[frame.number])
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=2)
 def _pixels(file: Path) -> NDArray[Any]:
     """The frames of a file, [H, W] or [frames, H, W], each followed by 3 where they have colours."""
     library = pydicom()

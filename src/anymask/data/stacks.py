@@ -106,7 +106,7 @@ def _tifffile() -> Any:
     return need("tifffile", extra="tiff", to="read TIFF stacks")
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=4)
 def _planes(file: Path, split: bool) -> NDArray[Any]:
     """[planes, channels, H, W]; mapped where it lies in the file as it is, else read.
 
