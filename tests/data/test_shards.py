@@ -113,6 +113,26 @@ def test_loader_workers_of_a_process_share_its_part(folder):
     assert sorted(seen) == sorted(ALL)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:.*suggested max number of worker.*")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_goes_on_after_the_batches_that_it_handed_out(folder, workers):
+    def loader(stream: Shards) -> torch.utils.data.DataLoader:
+        return torch.utils.data.DataLoader(_Loaded(stream), batch_size=4, num_workers=workers)
+
+    def some(stream: Shards, count: int) -> list:
+        return [batch for batch, _ in zip(loader(stream), range(count), strict=False)]
+
+    shards = sorted(folder.glob("*.tar"))
+    # 35 samples an epoch: it goes over into the second
+    whole = some(Shards(shards, "sa", epochs=None), 14)
+    for batches in (12, 11):
+        later = Shards(shards, "sa", epochs=None)
+        later.resume(json.loads(json.dumps(later.state_after(batches, 4, workers))))
+        found = some(later, 2)
+        # after 11 batches it was the second worker's turn
+        assert found == whole[batches : batches + 2] or (batches == 11 and workers and found == whole[12:10:-1])
+
+
 def test_the_order_is_one_of_seed_and_epoch(folder):
     shards = sorted(folder.glob("*.tar"))
     first = names(Shards(shards, "sa", seed=3, epochs=2))
@@ -157,7 +177,7 @@ def test_shards_can_be_asked_by_number(folder):
 def test_a_state_of_another_seed_is_refused(folder):
     stream = Shards(sorted(folder.glob("*.tar")), "sa", seed=1)
     with pytest.raises(BadSetting, match="seed 2"):
-        stream.resume({"seed": 2, "epoch": 0, "given": 4})
+        stream.resume({"seed": 2, "epoch": 0, "given": [4]})
 
 
 def test_damaged_samples_end_the_stream_or_are_passed_over_by_name(tmp_path):

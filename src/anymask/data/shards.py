@@ -17,9 +17,10 @@ import os
 import random
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,24 +91,39 @@ class Shards:
         self.problems: list[str] = []
         self.position = Position()
         self._through = False
+        self._given = [0]
 
-    def state(self) -> dict[str, int]:
-        """Where the stream is, as JSON can hold it.
+    def state(self) -> dict[str, Any]:
+        """Where the stream is, as JSON can hold it; of this process, see `state_after` for the workers of a loader."""
+        return {"epoch": self.position.epoch, "given": [self.position.given], "seed": self.seed}
 
-        Of this process: what a loader's worker gave is known in that worker only, which has its own copy.
+    def state_after(self, batches: int, size: int, workers: int) -> dict[str, Any]:
+        """Where the stream is when a loader has handed out so many batches since its beginning.
+
+        For an endless stream and a DataLoader, whose workers make batches of `size` in turn. What they read ahead is
+        read again. Each worker goes on exactly; the turns begin with the first one, so that batches come in the same
+        order where their number was a multiple of the workers.
         """
-        return {"epoch": self.position.epoch, "given": self.position.given, "seed": self.seed}
+        workers = max(1, workers)
+        given = [size * ((batches - worker + workers - 1) // workers) for worker in range(workers)]
+        return {"epoch": 0, "given": given, "seed": self.seed}
 
-    def resume(self, state: dict[str, int]) -> None:
-        """Goes on after the last sample that was given. Raises BadSetting for a state of another seed."""
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Goes on after the last sample that was given, with as many processes and workers as before.
+
+        Raises BadSetting for a state of another seed.
+        """
         if state.get("seed") != self.seed:
             raise BadSetting(f"the state is of a stream with seed {state.get('seed')}, this one has {self.seed}")
-        self.position, self._through = Position(int(state["epoch"]), int(state["given"])), False
+        self._given = [int(one) for one in state["given"]]
+        self.position, self._through = Position(int(state["epoch"]), self._given[0]), False
 
     def __iter__(self) -> Iterator[Sample]:
         part, parts = self._part()
         if self._through:
             self.position, self._through = Position(), False
+        if len(self._given) > 1:
+            self.position, self._given = Position(self.position.epoch, self._given[self._worker()]), [0]
         while self.epochs is None or self.position.epoch < self.epochs:
             skip, count = self.position.given, 0
             for place in self._shuffled(self._places(part, parts), part):
@@ -124,8 +140,18 @@ class Shards:
                     self.problems.append(str(error))
             if count == 0 and self.epochs is None:
                 raise BadSetting(f"part {part} of {parts} of {self.name} has no samples; use fewer processes")
-            self.position = Position(self.position.epoch + 1, 0)
+            # what is to be passed over may reach beyond an epoch
+            self.position = Position(self.position.epoch + 1, max(0, skip - count))
         self._through = True
+
+    def _worker(self) -> int:
+        """Which of the workers that a state is of this is. Raises BadSetting where their number changed."""
+        from torch.utils.data import get_worker_info
+
+        worker = get_worker_info()
+        if (1 if worker is None else worker.num_workers) != len(self._given):
+            raise BadSetting(f"the state is of {len(self._given)} workers; resume with as many")
+        return 0 if worker is None else int(worker.id)
 
     def _part(self) -> tuple[int, int]:
         """(which, of how many) parts of the samples are this worker's."""
