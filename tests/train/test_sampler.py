@@ -106,6 +106,26 @@ def test_polygons_and_plain_run_lengths_are_read_too(made_up, tmp_path):
     np.testing.assert_array_equal(photos.mask(first, 1), dense)
 
 
+def test_other_layouts_are_read_too(made_up, tmp_path):
+    coco = json.loads((made_up / "shapes" / "annotations.json").read_text())
+    folder = tmp_path / "sa1b"
+    folder.mkdir()
+    Image.open(made_up / "shapes" / "images" / "1.png").save(folder / "sa_1.jpg")
+    rows = [row | {"area": 1, "bbox": [0, 0, 1, 1]} for row in coco["annotations"] if row["image_id"] == 1]
+    image = {"image_id": 1, "file_name": "sa_1.jpg", "height": 96, "width": 128}
+    (folder / "sa_1.json").write_text(json.dumps({"image": image, "annotations": rows}))
+    photos = load_photos([folder], tmp_path / "cache")
+    assert len(photos) == 1 and photos.mask_count == 2
+
+
+def test_changed_data_are_read_again(made_up, tmp_path):
+    assert load_photos([made_up], tmp_path / "cache").mask_count == 6
+    file = made_up / "shapes" / "annotations.json"
+    coco = json.loads(file.read_text())
+    file.write_text(json.dumps(coco | {"annotations": coco["annotations"][:4]}))
+    assert load_photos([made_up], tmp_path / "cache").mask_count == 4
+
+
 def test_a_folder_without_annotations_is_refused(tmp_path):
     with pytest.raises(BadSetting, match=r"annotations\.json"):
         load_photos([tmp_path], tmp_path / "cache")

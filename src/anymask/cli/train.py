@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[list[Path], typer.Option(help="Folder of <set>/annotations.json with <set>/images/; repeatable.")],
+    data: Annotated[list[Path], typer.Option(help="Photos with masks in any layout 'anymask data' knows; repeatable.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; a state in it is taken up.")],
     model: Annotated[str, typer.Option(help="Which model.")] = "anymask-lite",
     weights: Annotated[Path | None, typer.Option(help="Weights to start from; the model's own if left out.")] = None,
@@ -37,6 +37,7 @@ def train(
     loaders: Annotated[int | None, typer.Option(help="Processes that draw batches ahead, for each process.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of examples and prompts.")] = None,
     processes: Annotated[int, typer.Option(help="On this machine; torchrun and accelerate launch set their own.")] = 1,
+    kind: Annotated[str | None, typer.Option(help="Layout of the data; recognised if left out.")] = None,
     hours: Annotated[float | None, typer.Option(help="Stop after so much running; the same command goes on.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded photos; inside the run's if left out.")] = None,
     pictures_every: Annotated[int, typer.Option(help="Steps between pictures of what it answers; 0 for none.")] = 100,
@@ -75,6 +76,7 @@ def train(
         weights,
         hours,
         cache=cache,
+        kind=kind,
         licence=licence,
         half=half,
         pictures_every=pictures_every,

@@ -1,14 +1,11 @@
-"""Photos with masks, read from COCO folders once and kept as one flat file of pixels.
-
-Layout read: `<data>/<set>/annotations.json` with `<data>/<set>/images/`, or `<data>` itself being one such set.
-"""
+"""Photos with masks, read once from whatever layout they lie in (`data/`) and kept as one flat file of pixels."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from anymask.data.open import open_data
+from anymask.data.sample import Dataset, Sample, Stream
 from anymask.errors import BadSetting
-from anymask.evaluate.folders import open_rgb, read_set, set_folders
+from anymask.masks.rle import RLE
 
 LONGEST = 640
 """Photos are kept at this side at most, in pixels."""
@@ -69,28 +68,40 @@ class Photos:
         return sum(len(photo.masks) for photos in self.sets.values() for photo in photos)
 
 
-def load_photos(data: Sequence[Path], cache: Path) -> Photos:
-    """Photos of all sets under the `data` folders; the first call writes the cache, later ones map it.
+def load_photos(data: Sequence[Path], cache: Path, kind: str | None = None) -> Photos:
+    """Photos of all sets under the `data` paths, of any layout; the first call writes the cache, later ones map it.
 
-    Raises BadSetting where nothing is found or two sets have the same name.
+    kind: of the layout, see `data.open.open_data`; recognised if left out. Raises BadSetting where nothing is found or
+    two sets have the same name.
     """
-    folders = [folder for root in data for folder in set_folders(root)]
-    if len({folder.name for folder in folders}) < len(folders):
-        raise BadSetting("two sets have the same name; rename one of the folders")
-    stamp = hashlib.sha256()
-    for folder in folders:
-        file = folder / "annotations.json"
-        stamp.update(f"{folder.name} {file.stat().st_size} {LONGEST} {SMALLEST}".encode())
+    stamp = hashlib.sha256(f"{LONGEST} {SMALLEST} {kind}".encode())
+    for root in data:
+        _stamp(root, stamp.update)
     stem = cache / f"photos-{stamp.hexdigest()[:12]}"
     if not stem.with_suffix(".json").is_file():
-        _write(folders, stem)
+        sets = [entry for root in data for entry in open_data(root, kind)]
+        if len({entry.name for entry in sets}) < len(sets):
+            raise BadSetting("two sets have the same name; rename one of the folders")
+        _write(sets, stem)
     index = json.loads(stem.with_suffix(".json").read_text())
+    if not any(index.values()):
+        raise BadSetting("there is no photo with a mask in the data")
     pixels = np.memmap(stem.with_suffix(".bin"), np.uint8, mode="r")
-    sets = {
+    sets_of = {
         name: [Photo(p["offset"], tuple(p["size"]), tuple(p["masks"]), _boxes(p["masks"])) for p in photos]
         for name, photos in index.items()
     }
-    return Photos(pixels, sets)
+    return Photos(pixels, sets_of)
+
+
+def _stamp(root: Path, tell: Callable[[bytes], None]) -> None:
+    """What changes when data does: names, sizes and times of its files."""
+    if not root.exists():
+        raise BadSetting(f"there is no data at {root}")
+    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+    for file in files:
+        state = file.stat()
+        tell(f"{file.relative_to(root)} {state.st_size} {state.st_mtime_ns}\n".encode())
 
 
 def _boxes(masks: list[dict[str, Any]]) -> NDArray[np.float32]:
@@ -99,16 +110,18 @@ def _boxes(masks: list[dict[str, Any]]) -> NDArray[np.float32]:
     return boxes
 
 
-def _write(folders: list[Path], stem: Path) -> None:
+def _write(sets: Sequence[Dataset | Stream], stem: Path) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     index: dict[str, list[dict[str, Any]]] = {}
     offset = 0
     unfinished = stem.with_suffix(f".{os.getpid()}.tmp")
     with unfinished.open("wb") as out:
-        for folder in folders:
-            photos = index.setdefault(folder.name, [])
-            for name, masks in read_set(folder):
-                pixels, masks = _shrunk(open_rgb(folder / "images" / name), masks)
+        for entry in sets:
+            photos = index.setdefault(entry.name, [])
+            for sample in _samples(entry):
+                if not sample.masks:
+                    continue
+                pixels, masks = _shrunk(sample.pixels(), [_text(mask) for mask in sample.masks])
                 if masks:
                     photos.append({"offset": offset, "size": pixels.shape[:2], "masks": masks})
                     out.write(pixels.tobytes())
@@ -116,6 +129,17 @@ def _write(folders: list[Path], stem: Path) -> None:
     unfinished.replace(stem.with_suffix(".bin"))
     unfinished.write_text(json.dumps(index))
     unfinished.replace(stem.with_suffix(".json"))
+
+
+def _samples(entry: Dataset | Stream) -> Iterator[Sample]:
+    if isinstance(entry, Dataset):
+        return (entry[index] for index in range(len(entry)))
+    return iter(entry)
+
+
+def _text(mask: RLE) -> dict[str, Any]:
+    """A mask as JSON keeps it."""
+    return {"size": list(mask["size"]), "counts": mask["counts"].decode()}
 
 
 def _shrunk(pixels: NDArray[np.uint8], masks: list[dict[str, Any]]) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:

@@ -31,7 +31,8 @@ from anymask.train.start import prepare, start_backbone
 class Job:
     """What to train on what, and where to write it.
 
-    model: name of a card. weights: a file to start from; the card's own if left out. data: folders of COCO sets.
+    model: name of a card. weights: a file to start from; the card's own if left out. data: paths of sets.
+    kind: their layout, recognised if left out.
     hours: stop after so much running; the state stays. cache: folder for decoded photos. licence: of the data, kept in
     the written file. half: write the whole model in float16. pictures_every: steps between pictures of answers, 0 for
     none. cpu: even where there is a GPU.
@@ -45,6 +46,7 @@ class Job:
     hours: float | None = None
     save_minutes: float = 5.0
     cache: Path | None = None
+    kind: str | None = None
     licence: str = ""
     half: bool = False
     pictures_every: int = 0
@@ -52,7 +54,7 @@ class Job:
 
     @property
     def photos(self) -> Photos:
-        return load_photos(self.data, self.cache or self.out / "cache")
+        return load_photos(self.data, self.cache or self.out / "cache", self.kind)
 
 
 def train(job: Job, *, processes: int = 1, tell: Tell | None = None) -> Path | None:
