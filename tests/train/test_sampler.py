@@ -111,7 +111,8 @@ def test_other_layouts_are_read_too(made_up, tmp_path):
     folder = tmp_path / "sa1b"
     folder.mkdir()
     Image.open(made_up / "shapes" / "images" / "1.png").save(folder / "sa_1.jpg")
-    rows = [row | {"area": 1, "bbox": [0, 0, 1, 1]} for row in coco["annotations"] if row["image_id"] == 1]
+    more = {"predicted_iou": 1, "stability_score": 1, "point_coords": [[1, 1]], "crop_box": [0, 0, 128, 96]}
+    rows = [row | more | {"area": 1, "bbox": [0, 0, 1, 1]} for row in coco["annotations"] if row["image_id"] == 1]
     image = {"image_id": 1, "file_name": "sa_1.jpg", "height": 96, "width": 128}
     (folder / "sa_1.json").write_text(json.dumps({"image": image, "annotations": rows}))
     photos = load_photos([folder], tmp_path / "cache")
