@@ -38,6 +38,28 @@ def test_unknown_choices_are_answered_with_the_known_ones(squares, option, named
         evaluate(squares(), model="sam-tiny-test", **option)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "settings", "measure"),
+    [
+        ("points", ["clicks=1,3", "first=random"], "iou@3"),
+        ("box", [], "biou"),
+        ("noc", ["most=2"], "NoC@85"),
+        ("sizes", [], "click small"),
+        ("boxes-ap", ["refine=1"], "AP50"),
+    ],
+)
+def test_each_protocol_goes_from_photos_to_table_json_and_plot(squares, tmp_path, capsys, protocol, settings, measure):
+    out = tmp_path / "scores.json"
+    evaluate(
+        squares(2), model="sam-tiny-test", protocol=protocol, settings=settings, kind="coco", cap=1, seed=3, out=out
+    )
+    assert "sam-tiny-test" in capsys.readouterr().out
+    report = json.loads(out.read_text())
+    assert measure in report["mean"] and report["protocol"] == protocol
+    assert (report["seed"], report["cap"], report["kind"], sum(report["images"].values())) == (3, 1, "coco", 1)
+    assert out.with_suffix(".png").is_file() and (tmp_path / "scores.images.jsonl").is_file()
+
+
 def test_proposals_and_their_rival_go_to_two_files(squares, tmp_path, capsys):
     out = tmp_path / "scores.json"
     evaluate(squares(2), model="sam-tiny-test", protocol="proposals", points_per_side=2, baselines=True, out=out)

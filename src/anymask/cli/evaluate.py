@@ -29,6 +29,9 @@ def evaluate(
         typer.Option(help="Masks a set at most, photos a set where a protocol counts photos; evenly spread."),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Name of a set; repeat for several.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Layout of the data, or name of the data set; recognised if left out.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the protocol, NAME=VALUE; repeat for several.")
     ] = None,
@@ -59,20 +62,20 @@ def evaluate(
 
     if precision not in ("float32", "bfloat16"):
         raise BadSetting(f"precision is float32 or bfloat16, got {precision!r}")
-    kind = protocol_of(protocol)
+    way_of = protocol_of(protocol)
     given: dict[str, Any] = dict(_pair(text) for text in settings or ())
     given |= {} if preset is None else {"preset": preset}
     given |= {} if points_per_side is None else {"points_per_side": points_per_side}
-    inside = "baselines" in (one.name for one in dataclasses.fields(kind))  # type: ignore[arg-type]
+    inside = "baselines" in (one.name for one in dataclasses.fields(way_of))  # type: ignore[arg-type]
     if baselines and inside:
         given["baselines"] = True
-    chosen = settings_from(kind, given)
+    chosen = settings_from(way_of, given)
     ways: list[tuple[str, Protocol]] = [("", chosen)]
     if baselines and not inside:
         ways += chosen.rivals()
         if len(ways) == 1:
             raise BadSetting(f"protocol {protocol} has no baselines")
-    choice = Choice(cap, tuple(only or ()), seed)
+    choice = Choice(cap, tuple(only or ()), seed, kind)
     loaded = None
     if chosen.needs_model:
         found = load(model, weights=weights)

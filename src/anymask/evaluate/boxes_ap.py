@@ -78,7 +78,7 @@ class BoxesAp(Protocol):
         return super().settings() | {"boxes": Path(self.boxes).name, "boxes_digest": digest}
 
     def units(self, data: Path, choice: Choice) -> list[Unit]:
-        found = {one.name: one for one in sets_of(data, choice.only)}
+        found = {one.name: one for one in sets_of(data, choice)}
         truths = {name: _official(one) for name, one in found.items() if isinstance(one, CocoSet)}
         detected = None if self.boxes == TRUE else _results(self.boxes)
         if detected is not None and len(truths) < len(found):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,13 +56,14 @@ class _Listed:
     sample: Callable[[], Sample]
 
 
-def sets_of(data: Path, only: Sequence[str] = ()) -> list[Dataset | Stream]:
+def sets_of(data: Path, choice: Choice) -> list[Dataset | Stream]:
     """The sets under `data`, or those that are named. Raises BadSetting where a name is unknown."""
-    found = open_data(data)
+    found = open_data(data, choice.kind)
+    only = choice.only
     names = [one.name for one in found]
     unknown = sorted(set(only) - set(names))
     if unknown:
-        raise BadSetting(f"{data} has no set {', '.join(unknown)}; it has none of these but {', '.join(names)}")
+        raise BadSetting(f"{data} has no set {', '.join(unknown)}; it has {', '.join(names)}")
     return [one for one in found if not only or one.name in only]
 
 
@@ -73,7 +74,7 @@ def mask_units(data: Path, choice: Choice, *, smallest: int = 1, thin_out: bool 
     photos until there are about ENOUGH.
     """
     units: list[Unit] = []
-    for found in sets_of(data, choice.only):
+    for found in sets_of(data, choice):
         listed = _listed(found, smallest, choice.cap)
         pairs = [(one, row) for one in listed for row in range(len(one.masks))]
         if choice.cap is not None and len(pairs) > choice.cap:
@@ -90,7 +91,7 @@ def mask_units(data: Path, choice: Choice, *, smallest: int = 1, thin_out: bool 
 def photo_units(data: Path, choice: Choice, *, smallest: int = 1) -> list[Unit]:
     """Units of photos with all their masks, at most `choice.cap` photos of a set, evenly spread in file order."""
     units: list[Unit] = []
-    for found in sets_of(data, choice.only):
+    for found in sets_of(data, choice):
         listed = [one for one in _listed(found, smallest, None) if one.masks]
         if choice.cap is not None and choice.cap < len(listed):
             listed = [listed[int(place)] for place in np.linspace(0, len(listed) - 1, choice.cap)]

@@ -45,11 +45,15 @@ class Unit:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which part of the data takes part. cap: see the protocol. only: names of sets, all if empty."""
+    """Which part of the data takes part. cap: see the protocol. only: names of sets, all if empty.
+
+    kind: the layout of the data or the name of the data set, see `anymask.data.open`; recognised if None.
+    """
 
     cap: int | None = None
     only: tuple[str, ...] = ()
     seed: int = 0
+    kind: str | None = None
 
     def __post_init__(self) -> None:
         if self.cap is not None and self.cap < 1:

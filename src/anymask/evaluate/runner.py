@@ -107,6 +107,7 @@ def _about(
         # a path of one machine says nothing on another; the digest says which masks of which photos were taken
         "data": data.resolve().name,
         "data_digest": digest.hexdigest(),
+        "kind": choice.kind,
         "cap": choice.cap,
         "only": list(choice.only),
         "seed": choice.seed,
