@@ -59,3 +59,17 @@ def test_empty_masks_have_0_and_a_band_must_be_a_share():
     assert boundary_iou(empty, empty) == 0 and iou(empty, empty) == 0
     with pytest.raises(BadSetting, match="share of the diagonal"):
         boundary_iou(empty, empty, 2)
+
+
+def test_stability_is_the_golden_one(shared):
+    import torch
+
+    from anymask.pixels.resize import Resize
+    from anymask.session.full_size import FullSize
+
+    golden = json.loads((shared / "data/golden/stability_score.json").read_text())
+    for logits, expected in zip(golden["logits"], golden["stability"], strict=True):
+        values = torch.tensor(logits)
+        size = (values.shape[0], values.shape[1])
+        full = FullSize(Resize(size, size, size), size, threshold=golden["mask_threshold"], offset=golden["offset"])
+        assert full.look_at(values).stability == pytest.approx(expected, abs=1e-7)
