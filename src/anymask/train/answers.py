@@ -129,7 +129,8 @@ class BlockedAnswers:
 
     def __init__(self, model: PromptableModel, *, compiled: bool, dtype: torch.dtype) -> None:
         # convolutions in bfloat16 are two to three times as fast with the channels innermost
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model
         self.dtype, self.compiled = dtype, compiled
         wrap: Callable[..., Any] = torch.compile(dynamic=False) if compiled else lambda f: f
         self._neck = wrap(self._neck_plain)

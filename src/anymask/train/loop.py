@@ -226,7 +226,7 @@ class Trainer:
             stop = self.stopping or (hours is not None and now - began > hours * 3600)
             end = counters.step >= settings.steps
             save, stop = self._agreed(now - saved > save_minutes * 60 or stop or end, stop)
-            if counters.step % LOG_EVERY == 0 or save:
+            if counters.step % LOG_EVERY == 0 or stop or end:
                 counters.means = {name: sum(values) / len(values) for name, values in sums.items()}
                 sums.clear()
                 if self.journal is not None:
