@@ -22,7 +22,7 @@ POINTS_PER_SIDE = 16
 AT_ONCE = 8
 """Prompts decoded in one step; of each three masks are held in full size."""
 LOW_SHARE = 0.4
-"""Canny's lower threshold over its upper one, as in the programs of the benchmark's authors."""
+"""Canny's lower threshold over its upper one, that of MATLAB."""
 
 
 def mask_edges(
@@ -111,22 +111,31 @@ def thinned(edges: Floats, *, smooth: float = 2.0, reach: int = 1, rim: int = 5)
     return found
 
 
-def canny(pixels: NDArray[np.uint8], thresholds: NDArray[np.float64], sigma: float = 2.0) -> Floats:
-    """The highest threshold at which each pixel is an edge for Canny, float32 [H, W] in 0..1.
+def canny(pixels: NDArray[np.uint8], levels: NDArray[np.float64], sigma: float = 2.0) -> Floats:
+    """The highest level at which each pixel is an edge for Canny, float32 [H, W] in 0..1.
 
-    pixels: uint8 [H, W, 3] RGB. thresholds: upper ones, shares of the image's strongest gradient. sigma: of the blur,
-    pixels. Source: Canny (1986), OpenCV's implementation; the scale as in the programs of the benchmark's authors.
+    pixels: uint8 [H, W, 3] RGB. levels: square roots of upper thresholds, 1 for a straight step from black to white;
+    the same for all images, as OpenCV's thresholds are, and roots because most edges are weak. sigma: of the blur, px.
+    Source: Canny (1986), OpenCV's implementation.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    step = np.zeros((9, 64), np.float32)
+    step[:, 32:] = 255
+    most = float(_gradient(step, sigma)[0].max())
+    # OpenCV takes whole numbers; this many keep the thresholds apart
+    whole = [np.rint(part * (16000 / most)).clip(-32767, 32767).astype(np.int16) for part in _gradient(grey, sigma)]
+    found = np.zeros(grey.shape, np.float32)
+    for level in np.sort(levels):
+        upper = level * level * 16000
+        edges = cv2.Canny(whole[0], whole[1], LOW_SHARE * upper, upper, L2gradient=True)
+        found[edges > 0] = level
+    return found
+
+
+def _gradient(grey: Floats, sigma: float) -> tuple[Floats, Floats]:
+    """Steps rightwards and downwards after a blur, float32 [H, W] each."""
     blurred = cv2.GaussianBlur(grey, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     dx, dy = (
         cv2.Sobel(blurred, cv2.CV_32F, *order, ksize=3, borderType=cv2.BORDER_REPLICATE) for order in ((1, 0), (0, 1))
     )
-    # OpenCV takes whole numbers; this many keep the thresholds apart
-    top = max(float(np.hypot(dx, dy).max()), 1e-9)
-    whole = [np.rint(part * (16000 / top)).astype(np.int16) for part in (dx, dy)]
-    found = np.zeros(grey.shape, np.float32)
-    for level in np.sort(thresholds):
-        edges = cv2.Canny(whole[0], whole[1], LOW_SHARE * level * 16000, level * 16000, L2gradient=True)
-        found[edges > 0] = level
-    return found
+    return np.asarray(dx, np.float32), np.asarray(dy, np.float32)
