@@ -89,9 +89,14 @@ def looked_up(which: Tensor, u: Tensor, v: Tensor) -> Tensor:
     y0 = y0 * FIELD
     base = which * (FIELD * FIELD)
     y0, y1 = y0 + base, y1 + base
-    a, b, c, d = (fields[i] for i in (y0 + x0, y0 + x1, y1 + x0, y1 + x1))
+    a, b, c, d = (at(fields, i) for i in (y0 + x0, y0 + x1, y1 + x0, y1 + x1))
     top, below = a + (b - a) * du, c + (d - c) * du
     return top + (below - top) * dv
+
+
+def at(fields: Tensor, index: Tensor) -> Tensor:
+    """fields[index] for flat fields; half the time of indexing on a CPU."""
+    return fields.index_select(0, index.flatten()).view(index.shape)
 
 
 def pattern(kind: Tensor, u: Tensor, v: Tensor, warped: Tensor, sharp: Tensor) -> Tensor:
@@ -137,7 +142,7 @@ def shaded(labels: Tensor, depth: Tensor, table: Tensor, light: Tensor) -> Tenso
     mix = of(OF_PATTERN) * figure + of(OF_FIELD) * (field - 0.5) + of(OF_SLOPE) * slope
     grain_at = of(GRAIN_OF).int() * (FIELD * FIELD)
     grid = (steps[None, :, None].int() & (FIELD - 1)) * FIELD + (steps[None, None, :].int() & (FIELD - 1))
-    grain = (bank(labels.device)[grain_at + grid] - 0.5) * of(GRAIN)
+    grain = (at(bank(labels.device), grain_at + grid) - 0.5) * of(GRAIN)
     near = (depth / of(BEVEL).clamp_min(0.5)).clamp_max(1)
     height = near * (2 - near) * of(BEVEL) * of(RELIEF) + of(BUMP) * (field + 0.35 * figure)
     # a step from one thing to another is an edge, not a slope

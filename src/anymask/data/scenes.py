@@ -141,7 +141,9 @@ def draw(seeds: Sequence[tuple[int, int]], side: int, device: str | torch.device
         if len(found) == 1:
             only: Tensor = found[0]
             return only
-        filled = found[0].new_full((len(seeds), most, *found[0].shape[2:]), empty)
+        # numpy's zeros are pages that the system has not made yet, so the empty masks of most scenes cost nothing
+        zeros = np.zeros((len(seeds), most, *found[0].shape[2:]), np.int64 if empty else np.bool_)
+        filled = torch.from_numpy(zeros) + empty if empty else torch.from_numpy(zeros)
         for i, part in enumerate(found):
             filled[i, : part.shape[1]] = part[0]
         return filled
@@ -329,7 +331,7 @@ def _taken(image: Tensor, camera: Tensor) -> Tensor:
 
         def white(turn: int) -> Tensor:
             down = ((y.int() + row.int() + 97 * turn) & (size - 1)) * size
-            return whole[down + ((x.int() + column.int() + 61 * turn) & (size - 1))] - 0.5
+            return textures.at(whole, down + ((x.int() + column.int() + 61 * turn) & (size - 1))) - 0.5
 
         grey = white(0)
         image = image + (noise * 5)[:, None] * torch.stack([grey + colored * white(i) for i in (1, 2, 3)], 1)
