@@ -4,9 +4,8 @@
     python benchmarks/edges.py BSDS500 --part val --cap 20 --thresholds 19 --rows canny
 
 BSDS500 is any folder that holds data/images/test and data/groundTruth/test, such as a checkout of the public repository
-BIDS/BSDS500. 200 images take about
-an hour of one core for each row; what was measured is kept beside --out, and the same line
-goes on. The figures are those of `anymask evaluate --protocol edges`.
+BIDS/BSDS500. 200 images take about an hour of one core for each row; what was measured is kept beside --out, and the
+same line goes on after a kill. The figures are those of `anymask evaluate --protocol edges`.
 """
 
 from __future__ import annotations
