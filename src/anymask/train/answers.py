@@ -53,7 +53,8 @@ class Answers(Protocol):
     def features(self, frames: Tensor) -> Any:
         """Frames, float [B, 3, S, S] normalised, to what `first` and `later` read."""
 
-    def first(self, features: Any, asked: Asked) -> First: ...
+    def first(self, features: Any, asked: Asked) -> First:
+        """The answers to boxes and lone clicks."""
 
     def later(self, features: Any, asked: Asked, earlier: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [2P, 1, N] and scores [2P, 1] of the single-mask token; earlier: logits [2P, N] of the last round."""
@@ -65,7 +66,7 @@ class Answers(Protocol):
         """The inverse, [Q, N] to [Q, h, w]."""
 
 
-class PlainAnswers:
+class PlainAnswers(Answers):
     """Through the model's own prompt encoder and mask decoder."""
 
     def __init__(self, model: PromptableModel) -> None:
@@ -120,7 +121,7 @@ class PlainAnswers:
         return pixels.unflatten(1, self.model.prompt_encoder.mask_size)
 
 
-class BlockedAnswers:
+class BlockedAnswers(Answers):
     """In blocked order, in `dtype`.
 
     model: with a backbone and a neck as image encoder, and a `DensePromptEncoder`.
