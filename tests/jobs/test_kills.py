@@ -27,10 +27,13 @@ def test_killed_job_resumes_without_losing_doubling_or_tearing_anything(undistur
     folder, expected, seconds = undisturbed
     assert {"annotations.json", "manifest.jsonl", "anymask-job.json"} < set(expected) and len(expected) == 63
     found = Found()
-    for seed in range(2):
-        found.add(rounds(folder, tmp_path / str(seed), expected, 4, seed, time.monotonic() + 60, seconds, pause=0.01))
+    for seed in range(10):
+        found.add(rounds(folder, tmp_path / str(seed), expected, 4, seed, time.monotonic() + 60, seconds, pause=0.04))
+        # a fast machine may be done before it is hit
+        if seed > 0 and found.kills.total() >= 3:
+            break
     assert found.faults == 0, found
-    assert found.kills.total() >= 2, "nothing was killed"
+    assert found.kills.total() >= 3, "nothing was killed"
 
 
 def test_workers_end_with_a_coordinator_that_is_killed(undisturbed, tmp_path):

@@ -68,7 +68,8 @@ def train(job: Job, *, processes: int = 1, tell: Tell | None = None) -> Path | N
     if launched and processes > 1:
         raise BadSetting("the launcher has started the processes already; leave out their number here")
     job.settings.part(int(os.environ.get("WORLD_SIZE", processes)))
-    job.photos  # noqa: B018  (decoded once, not by every process)
+    if not launched:
+        job.photos  # noqa: B018  (what is wrong with the data is said before anything is started)
     if processes == 1:
         _work(job, tell)
     else:
@@ -109,7 +110,10 @@ def _work(job: Job, tell: Tell | None) -> None:
     model, base = start(job)
     groups = prepare(model, settings)
     here = accelerator(settings.precision, cpu=job.cpu)
-    sampler = Sampler(job.photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
+    with here.local_main_process_first():
+        # decoded by one process of a machine, mapped by the others
+        photos = job.photos
+    sampler = Sampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
     task = Promptable(model, settings)
 
     def batches(rank: int, processes: int) -> Batches:
