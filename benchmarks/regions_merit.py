@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.evaluate.folders import open_rgb, read_set, set_folders
+from anymask.data.open import open_data
+from anymask.data.sample import Dataset
 from anymask.evaluate.regions import MERIT, Tree, trees
 from anymask.masks.rle import decode
 
@@ -32,19 +33,19 @@ def overlap(tree: Tree, truth: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 def main(data: Path) -> None:
     square, product = np.zeros((len(MERIT) + 1,) * 2), np.zeros(len(MERIT) + 1)
-    for folder in set_folders(data):
-        photos = [photo for photo in read_set(folder) if photo[1]]
+    for entry in open_data(data):
+        assert isinstance(entry, Dataset), "a stream has no first and last photo"
+        photos = [sample for sample in map(entry.__getitem__, range(len(entry))) if sample.masks]
         for place in sorted({int(p) for p in np.linspace(0, len(photos) - 1, 5)[1:-1]}):
-            file, masks = photos[place]
-            truth = decode([{"size": one["size"], "counts": one["counts"].encode()} for one in masks])
-            found = list(trees(open_rgb(folder / "images" / file)))
+            truth = decode(photos[place].masks)
+            found = list(trees(photos[place].pixels()))
             looks = np.concatenate([tree.looks() for tree in found])
             best = np.concatenate([overlap(tree, truth) for tree in found])
             # a region that several mergings made counts once
             rows = np.unique(np.round(np.column_stack([looks, np.ones(len(looks)), best]), 6), axis=0)
             square += rows[:, :-1].T @ rows[:, :-1] / len(rows)
             product += rows[:, :-1].T @ rows[:, -1] / len(rows)
-        print(folder.name, np.round(np.linalg.lstsq(square, product, rcond=None)[0][:-1], 3), flush=True)
+        print(entry.name, np.round(np.linalg.lstsq(square, product, rcond=None)[0][:-1], 3), flush=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from anymask.train import journal
 from anymask.train.loop import AVERAGE, Trainer, accelerator, states
 from anymask.train.photos import load_photos
 from anymask.train.rounds import Promptable
-from anymask.train.sampler import Batches, Sampler
+from anymask.train.sampler import Sampler
 from anymask.train.settings import RECIPES, Phase, TrainSettings, recipe
 from anymask.train.start import prepare
 
@@ -34,11 +34,7 @@ def trainer(made_up: Path, out: Path, steps: int, **changes) -> Trainer:
     model = LiteModel("lite0", dim=32, side=64)
     groups = prepare(model, settings)
     sampler = Sampler(load_photos([made_up], out.parent / "cache"), settings, side=64, ratio=2)
-
-    def batches(rank: int, processes: int) -> Batches:
-        return Batches(sampler, rank=rank, processes=processes)
-
-    return Trainer(Promptable(model, settings), groups, batches, out, settings, accelerator(cpu=True))
+    return Trainer(Promptable(model, settings), groups, sampler, out, settings, accelerator(cpu=True))
 
 
 def weights(run: Trainer) -> dict[str, torch.Tensor]:

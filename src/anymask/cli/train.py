@@ -50,7 +50,7 @@ def train(
 
     Example: anymask train --data my/photos --out runs/mine --method lora --steps 500
     """
-    from anymask.train.run import Job, data_of
+    from anymask.train.run import Job
     from anymask.train.run import train as run
     from anymask.train.settings import recipe as settings_of
 
@@ -70,7 +70,7 @@ def train(
     settings = settings_of(recipe, **{name: value for name, value in asked.items() if value is not None})
     job = Job(
         model,
-        data_of(data),
+        tuple(data),
         out,
         settings,
         weights,

@@ -16,8 +16,7 @@ from anymask.evaluate.overlap import boundary_iou, iou
 from anymask.evaluate.photos import mask_units
 from anymask.evaluate.points import means
 from anymask.evaluate.protocol import Choice, Line, Outcome, Plot, Protocol, Row, Unit, by_set, mean_of_sets
-from anymask.evaluate.talk import AT_ONCE, full_size
-from anymask.masks.rle import area
+from anymask.evaluate.talk import full_size, in_parts, with_areas
 from anymask.prompts.prompts import Prompts
 from anymask.prompts.simulate import tight_box
 
@@ -38,16 +37,9 @@ class Box(Protocol):
         return mask_units(data, choice)
 
     def measure(self, model: PromptModel | None, unit: Unit, rng: np.random.Generator) -> Line:
-        from anymask.pixels.image import Image
-
         assert model is not None
         photo = unit.read()
-        truths, areas = photo.truths(), area(photo.masks).tolist()
-        embedding = model.encode([Image.open(photo.pixels())])
-        rows: list[Row] = []
-        for start in range(0, len(truths), AT_ONCE):
-            rows += boxed(model, embedding, truths[start : start + AT_ONCE])
-        return {"rows": [{"area": float(pixels)} | row for pixels, row in zip(areas, rows, strict=True)]}
+        return with_areas(photo, [row for asked, part in in_parts(model, photo) for row in boxed(model, asked, part)])
 
     def outcome(self, title: str, lines: Mapping[str, Sequence[Line]]) -> Outcome:
         sets = {name: means(found, list(COLUMNS)) for name, found in lines.items()}

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.errors import BadImage, BadSetting
+from anymask.data.encodings import bsds500_people
+from anymask.errors import BadSetting
 from anymask.evaluate.overlap import Bools
 from anymask.extras import need
 
@@ -230,13 +231,5 @@ class Bsds:
         return sorted(found, key=lambda name: (len(name), name))
 
     def contours(self, name: str) -> list[Bools]:
-        """What each person drew, bool [H, W] each. Raises BadImage where the file cannot be read."""
-        need("scipy.io", extra="evaluate", to="read the contours of BSDS500")
-        from scipy.io import loadmat
-
-        path = self.truth / f"{name}.mat"
-        try:
-            people = loadmat(path)["groundTruth"][0]
-            return [np.asarray(one["Boundaries"][0, 0]) > 0 for one in people]
-        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            raise BadImage(f"{path} holds no contours of BSDS500: {error}") from None
+        """What each person drew, bool [H, W] each. Raises as `data.encodings.bsds500_people`."""
+        return [boundaries for _, boundaries in bsds500_people(self.truth / f"{name}.mat")]

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from anymask.data.photo import rgb
 from anymask.errors import BadSetting
 from anymask.evaluate import bsds
 from anymask.evaluate.bsds import Bsds, Counts
 from anymask.evaluate.edge_maps import canny, mask_edges
-from anymask.evaluate.folders import open_rgb
 from anymask.evaluate.overlap import Bools
 from anymask.evaluate.protocol import Choice, Line, Outcome, Plot, Protocol, Row, Table, Unit, decimal
 
@@ -38,7 +38,7 @@ class Drawn:
     name: str
 
     def pixels(self) -> NDArray[np.uint8]:
-        return open_rgb(self.data.images / f"{self.name}.jpg")
+        return rgb(self.data.images / f"{self.name}.jpg")
 
     def contours(self) -> list[Bools]:
         return self.data.contours(self.name)

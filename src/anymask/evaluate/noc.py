@@ -17,7 +17,7 @@ from anymask.errors import BadSetting
 from anymask.evaluate.photos import mask_units
 from anymask.evaluate.points import spots
 from anymask.evaluate.protocol import Choice, Line, Outcome, Plot, Protocol, Row, Unit, by_set, mean_of_sets
-from anymask.evaluate.talk import AT_ONCE, ritm_click, talk
+from anymask.evaluate.talk import in_parts, ritm_click, talk
 
 if TYPE_CHECKING:
     from anymask.models.interface import PromptModel
@@ -41,20 +41,15 @@ class Noc(Protocol):
         return mask_units(data, choice)
 
     def measure(self, model: PromptModel | None, unit: Unit, rng: np.random.Generator) -> Line:
-        from anymask.pixels.image import Image
-
         assert model is not None
-        photo = unit.read()
-        truths = photo.truths()
-        embedding = model.encode([Image.open(photo.pixels())])
-        curves: list[list[float]] = [[] for _ in truths]
-        for start in range(0, len(truths), AT_ONCE):
-            part = truths[start : start + AT_ONCE]
-            first = spots(part, "centre", rng)
-            enough = max(self.targets) / 100
+        curves: list[list[float]] = []
+        for embedding, part in in_parts(model, unit.read()):
+            first, enough = spots(part, "centre", rng), max(self.targets) / 100
+            here: list[list[float]] = [[] for _ in part]
             for turn in talk(model, embedding, part, first, most=self.most, enough=enough, ask=ritm_click):
                 for row, found in zip(turn.rows, turn.found, strict=True):
-                    curves[start + row].append(float(found))
+                    here[row].append(float(found))
+            curves += here
         return {"curves": curves}
 
     def outcome(self, title: str, lines: Mapping[str, Sequence[Line]]) -> Outcome:

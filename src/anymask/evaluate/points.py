@@ -18,12 +18,11 @@ from anymask.errors import BadSetting
 from anymask.evaluate.overlap import Bools, boundary_iou
 from anymask.evaluate.photos import mask_units
 from anymask.evaluate.protocol import Choice, Line, Outcome, Plot, Protocol, Row, Unit, by_set, mean_of_sets
-from anymask.evaluate.talk import AT_ONCE, Spots, talk
-from anymask.masks.rle import area
+from anymask.evaluate.talk import Spots, in_parts, talk, with_areas
 from anymask.prompts.simulate import anywhere, innermost, next_click
 
 if TYPE_CHECKING:
-    from anymask.models.interface import PromptModel
+    from anymask.models.interface import Embedding, PromptModel
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,16 @@ class Points(Protocol):
         return mask_units(data, choice)
 
     def measure(self, model: PromptModel | None, unit: Unit, rng: np.random.Generator) -> Line:
-        from anymask.pixels.image import Image
-
         assert model is not None
         photo = unit.read()
-        truths, areas = photo.truths(), area(photo.masks).tolist()
-        embedding = model.encode([Image.open(photo.pixels())])
-        rows: list[Row] = [{"area": float(pixels)} for pixels in areas]
-        for start in range(0, len(truths), AT_ONCE):
-            part = truths[start : start + AT_ONCE]
-            first = spots(part, self.first, rng)
-            self._ask(model, embedding, part, first, rows[start : start + AT_ONCE])
-        return {"rows": rows}
+        rows: list[Row] = []
+        for embedding, part in in_parts(model, photo):
+            rows += self._asked(model, embedding, part, spots(part, self.first, rng))
+        return with_areas(photo, rows)
 
-    def _ask(self, model: PromptModel, embedding: object, truths: Bools, first: Spots, rows: list[Row]) -> None:
-        for turn in talk(model, embedding, truths, first, most=max(self.clicks), ask=_next):  # type: ignore[arg-type]
+    def _asked(self, model: PromptModel, embedding: Embedding, truths: Bools, first: Spots) -> list[Row]:
+        rows: list[Row] = [{} for _ in truths]
+        for turn in talk(model, embedding, truths, first, most=max(self.clicks), ask=_next):
             bands = boundary_iou(turn.answers, truths[turn.rows]) if turn.number in self.clicks else None
             for place, row in enumerate(turn.rows):
                 found = rows[row]
@@ -71,6 +65,7 @@ class Points(Protocol):
             for number in self.clicks:
                 found.setdefault(f"iou@{number}", 1.0)
                 found.setdefault(f"biou@{number}", 1.0)
+        return rows
 
     def outcome(self, title: str, lines: Mapping[str, Sequence[Line]]) -> Outcome:
         sets = {name: means(found, self.measures()) for name, found in lines.items()}

@@ -17,8 +17,7 @@ from anymask.evaluate.overlap import boundary_iou
 from anymask.evaluate.photos import mask_units
 from anymask.evaluate.points import spots
 from anymask.evaluate.protocol import Choice, Line, Outcome, Plot, Protocol, Row, Table, Unit, decimal, mean_of_sets
-from anymask.evaluate.talk import AT_ONCE, ritm_click, talk
-from anymask.masks.rle import area
+from anymask.evaluate.talk import in_parts, ritm_click, talk, with_areas
 
 if TYPE_CHECKING:
     from anymask.models.interface import PromptModel
@@ -50,22 +49,17 @@ class Sizes(Protocol):
         return mask_units(data, choice)
 
     def measure(self, model: PromptModel | None, unit: Unit, rng: np.random.Generator) -> Line:
-        from anymask.pixels.image import Image
-
         assert model is not None
         photo = unit.read()
-        truths, areas = photo.truths(), area(photo.masks).tolist()
-        embedding = model.encode([Image.open(photo.pixels())])
         rows: list[Row] = []
-        for start in range(0, len(truths), AT_ONCE):
-            part = truths[start : start + AT_ONCE]
+        for embedding, part in in_parts(model, photo):
             (turn,) = talk(model, embedding, part, spots(part, "centre", rng), most=1, ask=ritm_click)
             bands = boundary_iou(turn.answers, part)
             for place, row in enumerate(boxed(model, embedding, part)):
                 made = {"box": row["iou"], "box_boundary": row["biou"]}
                 made |= {"click": float(turn.found[place]), "click_boundary": float(bands[place])}
                 rows.append(made | {"oracle": float(turn.oracle[place])})
-        return {"rows": [{"area": float(pixels)} | row for pixels, row in zip(areas, rows, strict=True)]}
+        return with_areas(photo, rows)
 
     def outcome(self, title: str, lines: Mapping[str, Sequence[Line]]) -> Outcome:
         rows = {name: [row for line in found for row in line["rows"]] for name, found in lines.items()}

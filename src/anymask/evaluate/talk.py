@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anymask.evaluate.overlap import Bools, iou
+from anymask.evaluate.protocol import Line, Row
+from anymask.masks.rle import area
 from anymask.models.interface import Decoded, Embedding, PromptModel
 from anymask.prompts.prompts import Prompts
 from anymask.prompts.simulate import depth
+
+if TYPE_CHECKING:
+    from anymask.evaluate.photos import Photo
 
 AT_ONCE = 8
 """Objects that are decoded together; of each three masks are held in full size."""
@@ -36,6 +42,22 @@ class Round:
     scores: Floats
     found: Floats
     oracle: Floats
+
+
+def in_parts(model: PromptModel, photo: Photo) -> Iterator[tuple[Embedding, Bools]]:
+    """A photo's embedding, made once, with AT_ONCE of its true masks at a time, bool [P, H, W], in order."""
+    from anymask.pixels.image import Image
+
+    truths = photo.truths()
+    embedding = model.encode([Image.open(photo.pixels())])
+    for start in range(0, len(truths), AT_ONCE):
+        yield embedding, truths[start : start + AT_ONCE]
+
+
+def with_areas(photo: Photo, rows: Sequence[Row]) -> Line:
+    """The line of a photo: what was measured of each mask that takes part, and its pixels."""
+    areas = area(photo.masks).tolist()
+    return {"rows": [{"area": float(pixels)} | row for pixels, row in zip(areas, rows, strict=True)]}
 
 
 def talk(

@@ -22,10 +22,9 @@ from anymask.models.load import load
 from anymask.models.promptable import PromptableModel
 from anymask.pixels.image import Image
 from anymask.records import atomic
-from anymask.train import export, report
-from anymask.train.loop import Tell, Trainer, accelerator, stop_on_signal
-from anymask.train.run import fresh
-from anymask.train.sampler import Batches
+from anymask.train import export
+from anymask.train.loop import Tell, Trainer, accelerator
+from anymask.train.run import drive, fresh
 from anymask.train.settings import TrainSettings
 from anymask.train.start import groups
 
@@ -188,19 +187,13 @@ def distil(
     here = accelerator(settings.precision, cpu=not torch.cuda.is_available() if cpu is None else cpu)
     task = Distil(pupil, master, out / KEPT if keep else None)
 
-    def batches(rank: int, processes: int) -> Batches:
-        return Batches(pictures, rank=rank, processes=processes)
-
-    trainer = Trainer(task, groups(pupil, settings), batches, out, settings, here)
-    trainer.resume()
-    stop_on_signal(trainer)
     about = {"model": student, "data": f"{len(files)} pictures", "teacher": teacher, "teacher weights": master.weights}
-    try:
-        done = trainer.run(tell=tell, hours=hours)
-    finally:
-        if here.is_main_process:
-            report.write(out, settings, about)
-    if done and here.is_main_process:
-        export.whole(pupil, out, out / export.WHOLE, header=about)
-    here.wait_for_everyone()
+    trainer = Trainer(task, groups(pupil, settings), pictures, out, settings, here)
+    drive(
+        trainer,
+        lambda: export.whole(pupil, out, out / export.WHOLE, header=about),
+        about,
+        tell=tell,
+        hours=hours,
+    )
     return out / export.WHOLE if (out / export.WHOLE).is_file() else None

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from anymask import extras
 from anymask.errors import BadSetting
 from anymask.train.journal import Journal
-from anymask.train.sampler import Batches
+from anymask.train.sampler import Batches, Examples
 from anymask.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -68,21 +68,21 @@ def accelerator(precision: str = "float32", *, cpu: bool = False) -> Accelerator
 class Trainer:
     """One process's part of a run; the main process keeps the moving average, writes and logs.
 
-    task: what to train, starting weights loaded. groups: optimiser groups of its parameters. batches: called with
-    (rank, processes). out: folder of states and log.
+    task: what to train, starting weights loaded. groups: optimiser groups of its parameters. examples: what draws them
+    by number. out: folder of states and log.
     """
 
     def __init__(
         self,
         task: nn.Module,
         groups: Sequence[dict[str, Any]],
-        batches: Callable[[int, int], Batches],
+        examples: Examples,
         out: Path,
         settings: TrainSettings,
         accelerator: Accelerator,
     ) -> None:
         self.out, self.settings, self.accelerator = out, settings, accelerator
-        self.batches = batches(accelerator.process_index, accelerator.num_processes)
+        self.batches = Batches(examples, rank=accelerator.process_index, processes=accelerator.num_processes)
         self.named = {name: p for name, p in task.named_parameters() if p.requires_grad}
         if not self.named:
             raise BadSetting("nothing in this model is left to train; choose another method")

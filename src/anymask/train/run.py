@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -22,7 +23,7 @@ from anymask.train.loop import Tell, Trainer, accelerator, stop_on_signal
 from anymask.train.photos import Photos, load_photos
 from anymask.train.pictures import Watch
 from anymask.train.rounds import Promptable
-from anymask.train.sampler import Batches, Sampler
+from anymask.train.sampler import Sampler
 from anymask.train.settings import TrainSettings
 from anymask.train.start import prepare, start_backbone
 
@@ -68,11 +69,10 @@ def train(job: Job, *, processes: int = 1, tell: Tell | None = None) -> Path | N
     if launched and processes > 1:
         raise BadSetting("the launcher has started the processes already; leave out their number here")
     job.settings.part(int(os.environ.get("WORLD_SIZE", processes)))
-    if not launched:
-        job.photos  # noqa: B018  (what is wrong with the data is said before anything is started)
     if processes == 1:
         _work(job, tell)
     else:
+        job.photos  # noqa: B018  (what is wrong with the data is said here, not by one process of many)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -116,26 +116,33 @@ def _work(job: Job, tell: Tell | None) -> None:
     sampler = Sampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
     task = Promptable(model, settings)
 
-    def batches(rank: int, processes: int) -> Batches:
-        return Batches(sampler, rank=rank, processes=processes)
+    trainer = Trainer(task, groups, sampler, job.out, settings, here)
+    watch = Watch(trainer, task) if here.is_main_process and job.pictures_every else None
+    drive(
+        trainer,
+        lambda: write(job, model, base),
+        about(job),
+        tell=tell,
+        hours=job.hours,
+        save_minutes=job.save_minutes,
+        watch=watch,
+        watch_every=job.pictures_every,
+    )
 
-    trainer = Trainer(task, groups, batches, job.out, settings, here)
+
+def drive(trainer: Trainer, finish: Callable[[], object], about: Mapping[str, str], **options: Any) -> None:
+    """Take up a run, train until its end or until it is stopped, and write what it has come to.
+
+    finish: writes the weights of a complete run. about: what is trained on what. options: of `Trainer.run`.
+    """
+    here = trainer.accelerator
     trainer.resume()
     stop_on_signal(trainer)
-    watch = Watch(trainer, task) if here.is_main_process and job.pictures_every else None
-    try:
-        done = trainer.run(
-            tell=tell,
-            hours=job.hours,
-            save_minutes=job.save_minutes,
-            watch=watch,
-            watch_every=job.pictures_every,
-        )
-    finally:
-        if here.is_main_process:
-            report.write(job.out, settings, about(job))
-    if done and here.is_main_process:
-        write(job, model, base)
+    done = trainer.run(**options)
+    if here.is_main_process:
+        if done:
+            finish()
+        report.write(trainer.out, trainer.settings, about)
     here.wait_for_everyone()
     here.end_training()
 
@@ -193,8 +200,3 @@ def pad_of(model: PromptableModel) -> tuple[int, int, int]:
         return 0, 0, 0
     red, green, blue = (round(value) for value in model.preprocess.mean)
     return red, green, blue
-
-
-def data_of(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Folders as given, none of them twice."""
-    return tuple(dict.fromkeys(paths))
