@@ -180,7 +180,8 @@ running.fresh = fresh
 if __name__ == "__main__":
     settings = TrainSettings(steps={steps}, images=2, masks=2, warmup=2, method="scratch", precision="float32",
                              phases=(Phase(1.0, 64, (0.9, 1.2)),))
-    job = running.Job("anymask-lite", (Path({data!r}),), Path({out!r}), settings, save_minutes=0.0, cpu=True)
+    job = running.Job("anymask-lite", (Path({data!r}),), Path({out!r}), settings, save_minutes=0.0,
+                      pictures_every=2, cpu=True)
     torch.set_num_threads(1)
     running._work(job, None)
 """

@@ -180,7 +180,6 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         counters.step += 1
         counters.left = settings.steps - counters.step
-        counters.left = settings.steps - counters.step
         counters.images += settings.images
         # young averages follow quickly, else the random start weighs for thousands of steps
         decay = min(settings.average, (10 + counters.step) / (60 + counters.step))
@@ -209,7 +208,7 @@ class Trainer:
     ) -> bool:
         """Train to the end, or until `hours` of running have passed or `stopping` is set; the state is saved then.
 
-        watch: called on the main process with the step every `watch_every` steps, for pictures.
+        watch: called with the step every `watch_every` steps, for pictures; given to the main process alone.
         Returns whether the run is complete.
         """
         settings, counters = self.settings, self.counters
@@ -238,10 +237,9 @@ class Trainer:
             if save:
                 self.save()
                 saved = time.monotonic()
+            # no barrier: only the main process draws, and the others meet it again in the next step's gradients
             if watch is not None and watch_every and (counters.step % watch_every == 0 or end):
-                if self.accelerator.is_main_process:
-                    watch(counters.step)
-                self.accelerator.wait_for_everyone()
+                watch(counters.step)
             if stop:
                 break
         return counters.step >= settings.steps
