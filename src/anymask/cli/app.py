@@ -21,6 +21,8 @@ COMMANDS = {
     "distil": "Train a small image encoder to answer what a large one answers, from pictures alone.",
     "merge": "Put the adapter of a fine-tune onto its weights, as one file.",
     "evaluate": "Measure a model on photos with true masks.",
+    "serve": "The page: open a picture, click, and the mask is there; and the server behind it.",
+    "export": "A model as ONNX files, checked against the original.",
 }
 """Command and what help says of it. `anymask NAME` runs the function NAME of anymask.cli.NAME."""
 
