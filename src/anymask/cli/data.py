@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from anymask.data.sample import Dataset, Sample, Stream
-    from anymask.data.summary import Summary
+    from anymask.data.summary import Problem, Summary
     from anymask.masks.sheet import Cell
 
 NAMED = 20
@@ -32,7 +32,8 @@ TINY = 200
 
 def data(
     path: Annotated[
-        str | None, typer.Argument(help="Folder, file or shards; left out, all layouts are listed.")
+        str | None,
+        typer.Argument(help="Folder, file, shards, or scenes:count=100 and so on; left out, all layouts are listed."),
     ] = None,
     kind: Annotated[str | None, typer.Option(help="Layout or name of a data set; recognised if left out.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Picture of samples with their masks (PNG).")] = None,
@@ -42,10 +43,17 @@ def data(
     most: Annotated[int | None, typer.Option(help="Samples to look at in each set; all if left out.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Name of a set; repeat for several.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON for each set instead of a table.")] = False,
+    write: Annotated[
+        Path | None, typer.Option(help="Folder to write the sets to as COCO, with PNG pictures; --most limits them.")
+    ] = None,
 ) -> None:
     """What is in data sets: images, masks, sizes, labels, licence, and broken files with the reason.
 
+    scenes:count=4000,size=512,seed=7,themes=cells+heap instead of a path are generated scenes; each setting may be left
+    out. With --write they get amodal.json too, the whole masks of things that others hide.
+
     Example: anymask data photos/ --check -o report.png
+    Example: anymask data scenes:count=500 --write made
     """
     from anymask.data.open import open_data
     from anymask.data.summary import summarise
@@ -62,6 +70,11 @@ def data(
         if unknown:
             raise BadSetting(f"sets are {', '.join(one.name for one in sets)}; got {', '.join(unknown)}")
         sets = [one for one in sets if one.name in only]
+    places: list[Path] = []
+    lost: list[Problem] = []
+    if write is not None:
+        places, lost = _written(sets, write, most)
+        sets, most = [one for place in places for one in open_data(place)], None
     found = []
     for one in sets:
         with _progress(one, most) as tell:
@@ -71,11 +84,14 @@ def data(
     if not as_json:
         _table(found)
     _problems(found)
+    _tell("not written", lost)
+    if write is not None and not as_json:
+        typer.echo(f"Written to {', '.join(map(str, places))}")
     if out is not None:
         _sheet(sets, out)
         if not as_json:
             typer.echo(f"Written to {out}")
-    if any(one.problems for one in found):
+    if lost or any(one.problems for one in found):
         raise typer.Exit(1)
 
 
@@ -145,15 +161,33 @@ def _labels(one: Summary) -> str:
 
 
 def _problems(found: Sequence[Summary]) -> None:
+    for one in found:
+        _tell(one.name, one.problems)
+
+
+def _tell(of: str, problems: Sequence[Problem]) -> None:
     from anymask.cli.show import plain
 
-    for one in found:
-        for problem in one.problems[:NAMED]:
-            # most reasons name the file themselves
-            name = "" if problem.name in problem.reason else f"{problem.name}: "
-            typer.echo(plain(f"anymask: {one.name}: {name}{problem.reason}"), err=True)
-        if len(one.problems) > NAMED:
-            typer.echo(f"anymask: {one.name}: and {len(one.problems) - NAMED} more; --json lists them all", err=True)
+    for problem in problems[:NAMED]:
+        # most reasons name the file themselves
+        name = "" if problem.name in problem.reason else f"{problem.name}: "
+        typer.echo(plain(f"anymask: {of}: {name}{problem.reason}"), err=True)
+    if len(problems) > NAMED:
+        typer.echo(f"anymask: {of}: and {len(problems) - NAMED} more; --json lists them all", err=True)
+
+
+def _written(sets: Sequence[Dataset | Stream], folder: Path, most: int | None) -> tuple[list[Path], list[Problem]]:
+    """The folders that the sets are in now, and what could not be written."""
+    from anymask.data.write import write_set
+
+    places: list[Path] = []
+    lost: list[Problem] = []
+    for one in sets:
+        with _progress(one, most) as tell:
+            place, problems = write_set(one, folder, most=most, tell=tell)
+        places.append(place)
+        lost += problems
+    return places, lost
 
 
 def _sheet(sets: Sequence[Dataset | Stream], out: Path) -> None:

@@ -6,13 +6,14 @@ import difflib
 import os
 from pathlib import Path
 
-from anymask.data import coco, dicom, drawn, labelmaps, lvis, nifti, objects, sa1b, shards, stacks, yolo
+from anymask.data import coco, dicom, drawn, labelmaps, lvis, nifti, objects, sa1b, scene_sets, shards, stacks, yolo
 from anymask.data.layout import Layout
 from anymask.data.named import NAMED
 from anymask.data.sample import Dataset, Stream
 from anymask.errors import BadSetting
 
 LAYOUTS: tuple[Layout, ...] = (
+    scene_sets.LAYOUT,
     coco.LAYOUT,
     lvis.LAYOUT,
     yolo.LAYOUT,
@@ -32,14 +33,14 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def open_data(path: str | os.PathLike[str], kind: str | None = None) -> list[Dataset | Stream]:
-    """The sets that lie at a path, at least one.
+    """The sets that lie at a path, at least one; "scenes:" and settings instead of a path are generated scenes.
 
     kind: the name of a layout, of `LAYOUTS`, or of a data set, of `NAMED`; left out, the layout is recognised.
     Annotations are indexed now, pixels are read when they are asked for. Raises BadSetting, which says what layouts
     there are or what was expected where; MissingExtra where a library is needed; OSError for what cannot be opened.
     """
     where = Path(path).expanduser()
-    if kind is not None:
+    if kind is not None and not scene_sets.generated(where):
         return list(NAMED[kind].open(where) if kind in NAMED else _layout(kind).open(where))
     for layout in LAYOUTS:
         if layout.recognises(where):

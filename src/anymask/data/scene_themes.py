@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,9 +12,9 @@ from anymask.data.scene_parts import stray
 from anymask.data.scene_things import Plan
 
 
-def plan_scene(plan: Plan) -> None:
-    """Fill a plan with one theme, or one over another."""
-    names = list(THEMES)
+def plan_scene(plan: Plan, themes: Sequence[str] = ()) -> None:
+    """Fill a plan with one theme, and sometimes things of other kinds over it. themes: to draw from, all if empty."""
+    names = [name for name in THEMES if not themes or name in themes]
     weights = np.array([THEMES[name][1] for name in names])
     name = names[int(plan.rng.choice(len(names), p=weights / weights.sum()))]
     THEMES[name][0](plan)

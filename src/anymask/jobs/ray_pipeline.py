@@ -21,6 +21,7 @@ import logging
 import os
 import pickle
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -245,7 +246,7 @@ class Deaths:
         self.begun.pop((stage, title), None)
 
 
-class _Each:
+class _Each(ABC):
     """A stage of the pipeline: a batch is one pickled row; what is settled passes through."""
 
     def __call__(self, batch: Row) -> Row:
@@ -264,8 +265,9 @@ class _Each:
             out[number] = pickle.dumps(row, protocol=5)
         return {"row": out}
 
+    @abstractmethod
     def done(self, row: Row) -> Row:
-        raise NotImplementedError
+        """The row with what this stage adds."""
 
 
 def _failed(item: Item, error: Exception) -> Row:
@@ -310,8 +312,9 @@ class _Actor(_Each):
         finally:
             self.deaths.end.remote(self.stage, item.title)
 
+    @abstractmethod
     def one(self, row: Row) -> Row:
-        raise NotImplementedError
+        """`done`, which need not care about pictures that fail."""
 
 
 class First(_Actor):

@@ -100,10 +100,14 @@ def read(path: str | os.PathLike[str]) -> list[Record]:
 class Coco:
     """The format of folder runs: annotations.json for all, put together from parts/TITLE.json of each image.
 
-    Numbers are given at the end, dense and from 1; categories in order of appearance.
+    Numbers are given at the end, dense and from 1; categories in order of appearance. licence: of the pictures, kept in
+    the file's "info" where it is not empty.
     """
 
     name = "coco"
+
+    def __init__(self, licence: str = "") -> None:
+        self.licence = licence
 
     def files(self, record: Record, title: str) -> dict[str, bytes]:
         """The files of one image, by relative path: its rows of the data set, not yet numbered."""
@@ -120,16 +124,17 @@ class Coco:
 
     def finish(self, titles: Iterable[str], read: Callable[[str], bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The data set, streamed: each part is read once."""
-        yield "annotations.json", _numbered(titles, read)
+        yield "annotations.json", _numbered(titles, read, self.licence)
 
 
 def _part(title: str) -> str:
     return f"parts/{title}.json"
 
 
-def _numbered(titles: Iterable[str], read: Callable[[str], bytes]) -> Iterator[bytes]:
+def _numbered(titles: Iterable[str], read: Callable[[str], bytes], licence: str) -> Iterator[bytes]:
     """The data set's text. Annotations come before images, so that one pass is enough."""
     info = {"description": f"made by anymask {anymask_version()}", "version": "1.0"}
+    info |= {"licence": licence} if licence else {}
     yield (json.dumps({"info": info, "licenses": []})[:-1] + ', "annotations": [').encode("ascii")
     # the rows of images wait packed, about 20 bytes each, until the annotations are through
     packer, waiting = zlib.compressobj(), []

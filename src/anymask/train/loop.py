@@ -153,15 +153,21 @@ class Trainer:
         return warm * (settings.floor + (1 - settings.floor) * cosine)
 
     def one_step(self, drawn: Any) -> dict[str, float]:
-        """Take the parts of a step from the batches, add their gradients, move the parameters; the mean report."""
+        """Take the parts of a step from the batches, add their gradients, move the parameters; the mean report.
+
+        Beside what the task reports: "norm" of the gradients, and "wait", the seconds that this process waited for data.
+        """
         settings, counters, accelerator = self.settings, self.counters, self.accelerator
         parts = self.batches.parts
         # dropped paths are drawn anew each step, and alike after a resume
         torch.manual_seed(hash((settings.seed, counters.step, accelerator.process_index)) % 2**62)
         reports = []
+        waited = 0.0
         for part in range(parts):
             last = part == parts - 1
+            asked = time.perf_counter()
             batch = next(drawn)
+            waited += time.perf_counter() - asked
             if last:
                 loss, report = self.task(batch)
                 accelerator.backward(loss / parts)
@@ -174,7 +180,7 @@ class Trainer:
         share = self.share()
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * share
-        report = self._mean(reports) | {"norm": float(norm)}
+        report = self._mean(reports) | {"norm": float(norm), "wait": waited}
         if math.isfinite(report["norm"]) or accelerator.scaler is not None:
             self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)

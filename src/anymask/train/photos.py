@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from anymask.data import scene_sets
 from anymask.data.open import open_data
 from anymask.data.sample import Dataset, Sample, Stream
 from anymask.errors import BadSetting
@@ -71,7 +72,7 @@ class Photos:
 def load_photos(data: Sequence[Path], cache: Path, kind: str | None = None) -> Photos:
     """Photos of all sets under the `data` paths, of any layout; the first call writes the cache, later ones map it.
 
-    kind: of the layout, see `data.open.open_data`; recognised if left out. Raises BadSetting where nothing is found or
+    Generated scenes ("scenes:...") are drawn into the cache as well. kind: of the layout, see `data.open.open_data`; recognised if left out. Raises BadSetting where nothing is found or
     two sets have the same name.
     """
     stamp = hashlib.sha256(f"{LONGEST} {SMALLEST} {kind}".encode())
@@ -81,7 +82,7 @@ def load_photos(data: Sequence[Path], cache: Path, kind: str | None = None) -> P
     if not stem.with_suffix(".json").is_file():
         sets = [entry for root in data for entry in open_data(root, kind)]
         if len({entry.name for entry in sets}) < len(sets):
-            raise BadSetting("two sets have the same name; rename one of the folders")
+            raise BadSetting("two sets have the same name; rename one of the folders, or give scenes another seed")
         _write(sets, stem)
     index = json.loads(stem.with_suffix(".json").read_text())
     if not any(index.values()):
@@ -96,6 +97,9 @@ def load_photos(data: Sequence[Path], cache: Path, kind: str | None = None) -> P
 
 def _stamp(root: Path, tell: Callable[[bytes], None]) -> None:
     """What changes when data does: names, sizes and times of its files."""
+    if scene_sets.generated(root):
+        tell(f"{scene_sets.stamp(root)}\n".encode())
+        return
     if not root.exists():
         raise BadSetting(f"there is no data at {root}")
     files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())

@@ -73,15 +73,22 @@ def train(job: Job, *, processes: int = 1, tell: Tell | None = None) -> Path | N
         _work(job, tell)
     else:
         job.photos  # noqa: B018  (what is wrong with the data is said here, not by one process of many)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        start_processes(_spawned, (job, processes, port, tell), processes, start_method="spawn")  # type: ignore[no-untyped-call]
+        together(_work, (job, tell), processes, cpu=job.cpu)
     written = job.out / (export.ADAPTER if job.settings.method in ("decoder", "lora") else export.WHOLE)
     return written if written.is_file() else None
 
 
-def _spawned(rank: int, job: Job, processes: int, port: int, tell: Tell | None) -> None:
+def together(work: Callable[..., None], arguments: tuple[Any, ...], processes: int, *, cpu: bool) -> None:
+    """Run work(*arguments) in so many processes of this machine that find each other as a launcher's do."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start_processes(_spawned, (work, arguments, processes, port, cpu), processes, start_method="spawn")  # type: ignore[no-untyped-call]
+
+
+def _spawned(
+    rank: int, work: Callable[..., None], arguments: tuple[Any, ...], processes: int, port: int, cpu: bool
+) -> None:
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -92,15 +99,33 @@ def _spawned(rank: int, job: Job, processes: int, port: int, tell: Tell | None) 
     }
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    if job.cpu:
+    if cpu:
         # two processes of two threads each on two cores wait for each other most of the time
         torch.set_num_threads(
             max(1, len(os.sched_getaffinity(0)) // processes if hasattr(os, "sched_getaffinity") else 1)
         )
-    _work(job, tell)
+    work(*arguments)
 
 
 def _work(job: Job, tell: Tell | None) -> None:
+    trainer, base = trainer_of(job)
+    task = trainer.inner
+    assert isinstance(task, Promptable)
+    watch = Watch(trainer, task) if trainer.accelerator.is_main_process and job.pictures_every else None
+    drive(
+        trainer,
+        lambda: write(job, task.model, base),
+        about(job),
+        tell=tell,
+        hours=job.hours,
+        save_minutes=job.save_minutes,
+        watch=watch,
+        watch_every=job.pictures_every,
+    )
+
+
+def trainer_of(job: Job) -> tuple[Trainer, str]:
+    """This process's trainer, at the run's beginning, and the digest of the weights it starts from."""
     settings = job.settings
     cv2.setNumThreads(1)
     # one graph for each frame side and round kind, and a few spare
@@ -114,20 +139,7 @@ def _work(job: Job, tell: Tell | None) -> None:
         # decoded by one process of a machine, mapped by the others
         photos = job.photos
     sampler = Sampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
-    task = Promptable(model, settings)
-
-    trainer = Trainer(task, groups, sampler, job.out, settings, here)
-    watch = Watch(trainer, task) if here.is_main_process and job.pictures_every else None
-    drive(
-        trainer,
-        lambda: write(job, model, base),
-        about(job),
-        tell=tell,
-        hours=job.hours,
-        save_minutes=job.save_minutes,
-        watch=watch,
-        watch_every=job.pictures_every,
-    )
+    return Trainer(Promptable(model, settings), groups, sampler, job.out, settings, here), base
 
 
 def drive(trainer: Trainer, finish: Callable[[], object], about: Mapping[str, str], **options: Any) -> None:
