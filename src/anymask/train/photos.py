@@ -72,8 +72,8 @@ class Photos:
 def load_photos(data: Sequence[Path], cache: Path, kind: str | None = None) -> Photos:
     """Photos of all sets under the `data` paths, of any layout; the first call writes the cache, later ones map it.
 
-    Generated scenes ("scenes:...") are drawn into the cache as well. kind: of the layout, see `data.open.open_data`; recognised if left out. Raises BadSetting where nothing is found or
-    two sets have the same name.
+    Generated scenes ("scenes:...") are drawn into the cache too. kind: of the layout, see `data.open.open_data`;
+    recognised if left out. Raises BadSetting where nothing is found or two sets have the same name.
     """
     stamp = hashlib.sha256(f"{LONGEST} {SMALLEST} {kind}".encode())
     for root in data:
