@@ -107,7 +107,7 @@ class FullSize:
                 step = max(1, STRIP // (y1 - y0))
                 for begin in range(x0, x1, step):
                     values = self._field(tall, begin, min(begin + step, x1))
-                    if not all(self._settle(values, logits, level, doubt, y0, begin) for level in self.levels):
+                    if not all(self._settle(values, logits, level, doubt, y0, begin) for level in sorted(set(self.levels))):
                         return None
                     seen.add(values, y0, begin)
         return seen.sight()

@@ -10,22 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from anymask.errors import BadPrompt, BadSetting
 from anymask.masks.masks import Masks
-from anymask.masks.rle import iou
 from anymask.models.interface import Embedding, PromptModel
 from anymask.models.load import load
 from anymask.pixels.image import Image, ImageLike
 from anymask.prompts.prompts import Prompts
+from anymask.session.answers import as_masks
+from anymask.session.clicks import Clicks
 from anymask.session.embeddings import MEMORY, EmbeddingCache
 
 CHUNK = 8
 """Objects decoded at once: enough to keep the arithmetic busy, little enough for flat memory."""
-
-SAME = 0.98
-"""Candidates of a higher IoU than this look the same to a person; one of them is offered."""
 
 
 @lru_cache(maxsize=2)
@@ -128,7 +125,7 @@ class Session:
                 chunk = slice(start, start + CHUNK)
                 with torch.no_grad():
                     decoded = self.model.decode(self.embedding, group[chunk], multimask=multimask)
-                masks = decoded.masks(image=self.image)
+                masks = as_masks(decoded, image=self.image)
                 parts.append(masks.replace(ids=rows[chunk][masks.ids]))
         if len(parts) == 1:
             return parts[0]
@@ -206,38 +203,11 @@ class Session:
         labels: tuple[int, ...],
         box: tuple[float, ...] | None,
     ) -> Masks:
-        before = self.mask
-        fresh = Prompts.of(points or None, labels or None, box, size=self.image.size)
-        if fresh.ambiguous or not len(before) or before.logits is None:
-            found = self.answer(fresh)
-            step = _Step(points, labels, box, found)
-        else:
-            logits = before.logits
-            back = Prompts.of(points or None, labels or None, box, logits, size=self.image.size)
-            # the single answer with feedback first (how the model was trained), then alternatives to choose from
-            options = [self.answer(back, False), self.answer(back, True), self.answer(fresh, False)]
-            step = self._settle(points, labels, box, _distinct(Masks.join([*options, before])), before)
-        self._steps.append(step)
+        asked = Clicks(points, labels, box, self.mask)
+        answers = [self.answer(one.prompts, one.multimask) for one in asked.questions()]
+        candidates, note = asked.settle(answers)
+        self._steps.append(_Step(points, labels, box, candidates, 0, note))
         return self.mask
-
-    def _settle(
-        self,
-        points: tuple[tuple[float, ...], ...],
-        labels: tuple[int, ...],
-        box: tuple[float, ...] | None,
-        options: Masks,
-        before: Masks,
-    ) -> _Step:
-        """Ranks options by the clicks they agree with, the model's own order among equals."""
-        agreed = _agreement(options, points, labels)
-        order = np.argsort(-agreed, kind="stable")
-        ranked, best = options[order], int(agreed.max())
-        note = ""
-        if agreed[0] < best and iou(ranked.rle[:1], before.rle)[0, 0] >= SAME:
-            note = "no new candidate agrees with the clicks as well as the mask before, so it was kept; undo or choose"
-        elif best < len(labels):
-            note = f"the answer agrees with {best} of {len(labels)} clicks; another click or a candidate may help"
-        return _Step(points, labels, box, ranked, 0, note)
 
     def __repr__(self) -> str:
         height, width = self.image.size
@@ -260,25 +230,3 @@ def _cache(cache: EmbeddingCache | str | Path | None) -> EmbeddingCache:
     if cache is None:
         return MEMORY
     return cache if isinstance(cache, EmbeddingCache) else EmbeddingCache(folder=cache)
-
-
-def _agreement(masks: Masks, points: tuple[tuple[float, ...], ...], labels: tuple[int, ...]) -> NDArray[np.int64]:
-    """How many clicks each mask agrees with, int64 [N]."""
-    height, width = masks.size
-    agreed = np.zeros(len(masks), np.int64)
-    for row in range(len(masks)):
-        dense = masks[[row]].dense()[0]
-        for (x, y), label in zip(points, labels, strict=True):
-            inside = dense[min(int(y), height - 1), min(int(x), width - 1)]
-            agreed[row] += bool(inside) == bool(label)
-    return agreed
-
-
-def _distinct(masks: Masks) -> Masks:
-    """The masks without those that look like an earlier one."""
-    overlap = iou(masks.rle, masks.rle)
-    keep: list[int] = []
-    for row in range(len(masks)):
-        if all(overlap[row, other] < SAME for other in keep):
-            keep.append(row)
-    return masks[keep].replace(ids=np.zeros(len(keep), np.int64))
