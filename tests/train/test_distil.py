@@ -10,7 +10,8 @@ from PIL import Image
 import anymask
 from anymask.errors import BadSetting
 from anymask.train import journal
-from anymask.train.distil import KEPT, distil, pair
+from anymask.train.distil import KEPT, distil
+from anymask.train.teacher import pair
 from anymask.train.settings import TrainSettings
 
 TINY = "sam-tiny-test"

@@ -42,7 +42,6 @@ def _small(
     )
 
 
-_EFFICIENT_SAM = "https://github.com/yformer/EfficientSAM"
 _EFFICIENT_TAM = "https://github.com/yformer/EfficientTAM"
 _EFFICIENT_VIT = "https://github.com/mit-han-lab/efficientvit"
 _EDGE_SAM = "https://github.com/chongzhou96/EdgeSAM"
@@ -50,31 +49,6 @@ _FAST_SAM = "https://github.com/CASIA-IVA-Lab/FastSAM"
 _ULTRALYTICS = "https://github.com/ultralytics/assets/releases/download/v8.4.0/"
 
 CARDS = (
-    _small(
-        "efficient-sam-ti",
-        "EfficientSAM Ti",
-        WeightFile(
-            "efficient_sam_vitt.pt",
-            f"{_EFFICIENT_SAM}/raw/main/weights/efficient_sam_vitt.pt",
-            sha256="dff858b19600a46461cbb7de98f796b23a7a888d9f5e34c0b033f7d6eb9e4e6a",
-        ),
-        "https://arxiv.org/abs/2312.00863",
-        _EFFICIENT_SAM,
-        parameters=10_223_204,
-        can=frozenset({"points", "boxes"}),
-        tells=(("image_encoder.pos_embed", (1, 197, 192)),),
-    ),
-    _small(
-        "efficient-sam-s",
-        "EfficientSAM S",
-        WeightFile("efficient_sam_vits.pt.zip", f"{_EFFICIENT_SAM}/raw/main/weights/efficient_sam_vits.pt.zip"),
-        "https://arxiv.org/abs/2312.00863",
-        _EFFICIENT_SAM,
-        parameters=26_413_028,
-        can=frozenset({"points", "boxes"}),
-        tells=(("image_encoder.pos_embed", (1, 197, 384)),),
-        notes="the published file is a ZIP archive around the weights",
-    ),
     _small(
         "fast-sam-x",
         "FastSAM x",

@@ -25,14 +25,15 @@ class Preprocess:
     """One member's way from pixels to its input frame.
 
     side: of the square frame in pixels. fit: see `Resize.fit`.
-    resample: "pillow" is bilinear with antialiasing on uint8 (SAM); "area" averages when shrinking, else bilinear.
+    resample: "pillow" is bilinear with antialiasing on uint8 (SAM); "area" averages when shrinking, else bilinear;
+    "linear" is bilinear without antialiasing (EfficientSAM).
     normalise: "mean-std" with `mean` and `std` on 0..255; "min-max" stretches each picture to 0..1 (MedSAM).
     Padding is zero after normalising.
     """
 
     side: int = 1024
     fit: Fit = "long-side"
-    resample: Literal["pillow", "area"] = "pillow"
+    resample: Literal["pillow", "area", "linear"] = "pillow"
     normalise: Literal["mean-std", "min-max"] = "mean-std"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -57,8 +58,8 @@ class Preprocess:
             return pixels
         if self.resample == "pillow":
             return np.asarray(Pillow.fromarray(pixels).resize((width, height), Pillow.Resampling.BILINEAR))
-        shrinks = height < pixels.shape[0]
-        scaled = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        average = self.resample == "area" and height < pixels.shape[0]
+        scaled = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if average else cv2.INTER_LINEAR)
         return np.asarray(scaled, np.uint8)
 
     def normalised(self, pixels: NDArray[np.uint8]) -> Tensor:

@@ -75,9 +75,11 @@ def is_own(name: str) -> bool:
 def plain_state(model: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor]:
     """A model's state dict with the additions added, as the model had it before `add`.
 
-    values: parameters to take instead of the model's own, for example their moving average.
+    values: parameters to take instead of the model's own, for example their moving average; what the model has not is
+        left out.
     """
-    state = {**model.state_dict(), **values}
+    own = model.state_dict()
+    state = {**own, **{name: tensor for name, tensor in values.items() if name in own}}
     plain = {plain_name(name): tensor for name, tensor in state.items() if not is_own(name)}
     for layer, (a, b) in additions(state).items():
         weight = plain[f"{layer}.weight"]
