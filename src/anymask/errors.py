@@ -12,6 +12,10 @@
     |- NotWritten (OSError)             results cannot be written; what was written before stays and can be gone on with
     |- NotYet (NotImplementedError)     a catalogued model whose code comes in a later release
     |- MissingExtra (ImportError)       an optional library is not installed
+    |- NotHere (LookupError)            an image, answer or job that a server does not keep (any more)
+    |- NotAllowed (RuntimeError)        a server wants a token, or does not take requests from where this one came
+    |- ServerBusy (RuntimeError)        a server has as much to do as it takes on; the same again a little later
+    |- NotReached (OSError)             no server answers there, or something that is not anymask's
     |- DownloadFailed (OSError)         a weights file could not be fetched
 
 Each message is one sentence or two: what is wrong, and what to do about it.
@@ -29,9 +33,13 @@ __all__ = [
     "EmbeddingMismatch",
     "MissingExtra",
     "NoImage",
+    "NotAllowed",
     "NotEnoughMemory",
+    "NotHere",
+    "NotReached",
     "NotWritten",
     "NotYet",
+    "ServerBusy",
     "UnknownModel",
 ]
 
@@ -90,3 +98,23 @@ class MissingExtra(AnymaskError, ImportError):
 
 class DownloadFailed(AnymaskError, OSError):
     """A file could not be downloaded or failed its check; nothing was left half-written."""
+
+
+class NotHere(AnymaskError, LookupError):
+    """A server keeps no image, answer or job of that name, or not any more."""
+
+
+class NotAllowed(AnymaskError, RuntimeError):
+    """A server wants a token, or refuses requests from another site."""
+
+
+class ServerBusy(AnymaskError, RuntimeError):
+    """A server has as much to do as it takes on. wait: seconds after which to ask again."""
+
+    def __init__(self, message: str, wait: float = 1.0) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+class NotReached(AnymaskError, OSError):
+    """No server answers at an address, or what answers is not anymask's."""

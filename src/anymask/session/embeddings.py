@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -21,6 +23,8 @@ from anymask.pixels.resize import Resize
 
 FORMAT = "anymask-embedding-1"
 
+_OURS = re.compile(r"[0-9a-f]{32}\.safetensors")
+
 
 def fingerprint(image: Image, model: Model) -> dict[str, str]:
     """What an embedding depends on: the picture, the model, its weights and the precision it computes in."""
@@ -33,13 +37,16 @@ def fingerprint(image: Image, model: Model) -> dict[str, str]:
     }
 
 
+def described(embedding: Embedding, image: Image, model: Model) -> dict[str, str]:
+    """What is written beside the tensors of one image: its fingerprint and its map to the model's frame."""
+    resize = embedding.resize[0]
+    return fingerprint(image, model) | {"resize": json.dumps([resize.original, resize.resized, resize.padded])}
+
+
 def save(path: str | Path, embedding: Embedding, image: Image, model: Model) -> None:
     """Writes the embedding of one image as safetensors, whole or not at all."""
     path = Path(path)
-    resize = embedding.resize[0]
-    metadata = fingerprint(image, model) | {
-        "resize": json.dumps([resize.original, resize.resized, resize.padded]),
-    }
+    metadata = described(embedding, image, model)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -79,14 +86,19 @@ def read(path: str | Path, image: Image, model: Model) -> Embedding:
 class EmbeddingCache:
     """The most recently used embeddings, at most `max_bytes` of them, and a folder of them on request.
 
-    folder: where embeddings are also kept on disk; nothing is ever deleted there.
+    folder: where embeddings are also kept on disk. disk_bytes: the least recently used files there are deleted when they
+    are more than this together; None never deletes any.
     Safe to share between threads.
     """
 
-    def __init__(self, max_bytes: int = 256 * 2**20, folder: str | Path | None = None) -> None:
-        if max_bytes < 0:
-            raise BadSetting(f"max_bytes must not be negative, got {max_bytes}")
+    def __init__(
+        self, max_bytes: int = 256 * 2**20, folder: str | Path | None = None, disk_bytes: int | None = None
+    ) -> None:
+        for name, value in (("max_bytes", max_bytes), ("disk_bytes", disk_bytes)):
+            if value is not None and value < 0:
+                raise BadSetting(f"{name} must not be negative, got {value}")
         self.max_bytes = max_bytes
+        self.disk_bytes = disk_bytes
         self.folder = None if folder is None else Path(folder)
         self._kept: OrderedDict[str, Embedding] = OrderedDict()
         self._lock = Lock()
@@ -117,7 +129,17 @@ class EmbeddingCache:
                 self._keep(keys[index], embedding)
                 if self.folder is not None:
                     save(self._path(keys[index]), embedding, images[index], model)
+        if missing:
+            self._tidy()
         return [embedding for embedding in found if embedding is not None]
+
+    def in_memory(self, image: Image, model: Model) -> Embedding | None:
+        """An embedding that costs nothing to have, or None: neither the disk nor the model is asked."""
+        key = self._key(image, model)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
 
     def clear(self) -> None:
         """Forgets what is in memory; the folder stays."""
@@ -140,8 +162,29 @@ class EmbeddingCache:
         if self.folder is not None and self._path(key).exists():
             embedding = read(self._path(key), image, model)
             self._keep(key, embedding)
+            if self.disk_bytes is not None:
+                with suppress(OSError):
+                    os.utime(self._path(key))
             return embedding
         return None
+
+    def _tidy(self) -> None:
+        """Deletes the least recently used files of ours beyond `disk_bytes`; another process may do the same."""
+        if self.folder is None or self.disk_bytes is None:
+            return
+        found = []
+        for path in self.folder.glob("*.safetensors"):
+            with suppress(OSError):
+                about = path.stat()
+                if _OURS.fullmatch(path.name):
+                    found.append((about.st_mtime, about.st_size, path))
+        total = sum(size for _, size, _ in found)
+        for _, size, path in sorted(found):
+            if total <= self.disk_bytes:
+                break
+            with suppress(OSError):
+                path.unlink()
+            total -= size
 
     def _keep(self, key: str, embedding: Embedding) -> None:
         with self._lock:

@@ -107,7 +107,8 @@ class FullSize:
                 step = max(1, STRIP // (y1 - y0))
                 for begin in range(x0, x1, step):
                     values = self._field(tall, begin, min(begin + step, x1))
-                    if not all(self._settle(values, logits, level, doubt, y0, begin) for level in sorted(set(self.levels))):
+                    levels = sorted(set(self.levels))
+                    if not all(self._settle(values, logits, level, doubt, y0, begin) for level in levels):
                         return None
                     seen.add(values, y0, begin)
         return seen.sight()

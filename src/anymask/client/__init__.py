@@ -1,0 +1,1 @@
+"""The server from a distance: the same methods over HTTP, without torch."""

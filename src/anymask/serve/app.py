@@ -1,0 +1,55 @@
+"""The application: routes, errors and safety put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from anymask.extras import need
+from anymask.records.record import anymask_version
+from anymask.serve.safety import Gate
+from anymask.serve.service import Service
+from anymask.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+JSON_BYTES = 24 * 2**20
+"""Of a body that is not a picture."""
+
+
+def create_app(settings: ServeSettings | None = None) -> FastAPI:
+    """The server as an ASGI application, its model loaded.
+
+    Raises MissingExtra without the extra `serve`, and what `anymask.load` raises.
+    """
+    settings = settings or ServeSettings()
+    fastapi = need("fastapi", extra="serve", to="serve")
+    service = Service(settings)
+
+    @asynccontextmanager
+    async def living(app: Any) -> AsyncIterator[None]:
+        import anyio
+
+        service.start()
+        yield
+        service.close()
+        await anyio.to_thread.run_sync(service.stop)
+
+    from anymask.serve.routes import decode, errors, images, jobs, page, status
+
+    app: FastAPI = fastapi.FastAPI(
+        title="anymask",
+        version=anymask_version(),
+        description="Click anything in a picture and get its mask.",
+        lifespan=living,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    app.state.service = service
+    errors.add_handlers(app)
+    for module in (status, images, decode, jobs, page):
+        app.include_router(module.router)
+    app.add_middleware(Gate, settings=settings, metrics=service.metrics)
+    return app
