@@ -26,6 +26,9 @@ def serve(
     name: Annotated[
         list[str] | None, typer.Option(help="Further host name it may be called by, behind a proxy; repeatable.")
     ] = None,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="Address whose requests need no token, as CVAT's cannot; repeatable.")
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the page.")] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps embeddings for the next time.")] = None,
     disk: Annotated[int, typer.Option(help="MB of embeddings in that folder.")] = 4096,
@@ -59,6 +62,7 @@ def serve(
         port=port,
         token=token,
         names=tuple(name or ()),
+        trusted=tuple(trust or ()),
         cache=cache,
         disk=disk,
         memory=memory,

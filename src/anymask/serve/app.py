@@ -37,7 +37,10 @@ def create_app(settings: ServeSettings | None = None) -> FastAPI:
         service.close()
         await anyio.to_thread.run_sync(service.stop)
 
+    from anymask.serve import cvat, label_studio
+    from anymask.serve.pointing import Pointings
     from anymask.serve.routes import decode, errors, images, jobs, page, status
+    from anymask.serve.task_pictures import TaskPictures
 
     app: FastAPI = fastapi.FastAPI(
         title="anymask",
@@ -49,7 +52,10 @@ def create_app(settings: ServeSettings | None = None) -> FastAPI:
     )
     app.state.service = service
     errors.add_handlers(app)
-    for module in (status, images, decode, jobs, page):
-        app.include_router(module.router)
+    pointings = Pointings(service)
+    tools = (label_studio.router(pointings, TaskPictures(max_bytes=settings.max_bytes)), cvat.router(pointings))
+    # the page's own comes last: it answers every path that nobody else does
+    for router in (status.router, images.router, decode.router, jobs.router, *tools, page.router):
+        app.include_router(router)
     app.add_middleware(Gate, settings=settings, metrics=service.metrics)
     return app

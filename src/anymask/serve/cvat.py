@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from anymask.errors import BadImage, BadPrompt
 from anymask.masks.rle import decode_one
 from anymask.records.cvat_mask import cvat_points
-from anymask.serve.asking import Ask, Pointing
+from anymask.serve.pointing import Pointing, Pointings
 
 NAME = "anymask"
 
@@ -73,27 +73,27 @@ def function(model: str) -> dict[str, Any]:
     }
 
 
-def router(ask: Ask, model: str) -> APIRouter:
+def router(own: Pointings) -> APIRouter:
     """The routes of a Nuclio gateway with one function, and /cvat, the function itself."""
     routes = APIRouter(tags=["CVAT"])
 
     @routes.get("/api/functions")
     async def functions() -> dict[str, Any]:
         """All functions, one."""
-        return {NAME: function(model)}
+        return {NAME: function(own.model)}
 
     @routes.get("/api/functions/{name}")
     async def one(name: str) -> JSONResponse:
         """A function by name."""
         if name != NAME:
             return JSONResponse({"error": f"there is one function here, {NAME}", "kind": "NotFound"}, status_code=404)
-        return JSONResponse(function(model))
+        return JSONResponse(function(own.model))
 
     @routes.post("/cvat")
     @routes.post("/api/function_invocations")
     async def invoke(body: Interaction) -> dict[str, Any]:
         """The best mask: as rows of 0 and 1, and as a CVAT shape for clients that read those."""
-        masks = await ask(body.picture(), body.pointing())
+        masks = await own.masks(body.picture(), body.pointing())
         dense = decode_one(masks.rle[0])
         shapes = [{"type": "mask", "points": cvat_points(dense)}] if dense.any() else []
         return {"mask": dense.astype(int).tolist(), "shapes": shapes}

@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from anymask.errors import BadPrompt
-from anymask.serve.asking import Ask, Pointing
 from anymask.serve.label_config import Pointed, Tags, results
+from anymask.serve.pointing import Pointing, Pointings
 from anymask.serve.task_pictures import TaskPictures
 
 EVENTS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATION_DELETED", "START_TRAINING")
@@ -61,8 +61,9 @@ class Webhook(Open):
     action: str = ""
 
 
-def router(ask: Ask, pictures: TaskPictures, version: str) -> APIRouter:
-    """The routes, under /label-studio. version: of the model, shown beside each prediction."""
+def router(own: Pointings, pictures: TaskPictures) -> APIRouter:
+    """The routes, under /label-studio. Predictions carry the model's name as their version."""
+    version = own.model
     routes = APIRouter(prefix="/label-studio", tags=["Label Studio"])
 
     @routes.get("/")
@@ -95,7 +96,7 @@ def router(ask: Ask, pictures: TaskPictures, version: str) -> APIRouter:
         address = body.tasks[0].data.get(tags.data)
         if not isinstance(address, str):
             raise BadPrompt(f"the task has no picture under {tags.data!r}, which its image tag names")
-        masks = await ask(await pictures.bytes_of(address), Pointing(pointed.points, pointed.labels, pointed.box))
+        masks = await own.masks(await pictures.bytes_of(address), Pointing(pointed.points, pointed.labels, pointed.box))
         if masks.size != pointed.size:
             raise BadPrompt(
                 f"Label Studio speaks of a picture of {pointed.size[1]} x {pointed.size[0]} pixels, the file has "

@@ -23,6 +23,7 @@ class ServeSettings:
 
     model, weights: the model that is asked when a request names none, as `anymask.load` takes them.
     host, port: where the server listens. token: what a request must carry; needed on a host other machines reach.
+    trusted: addresses whose requests need no token, for tools that can carry none (CVAT).
     names: further host names under which it may be called, for a proxy in front of it.
     cache: folder for embeddings on disk. disk: MB of them. memory: MB of pictures, embeddings and answers.
     max_bytes: of an uploaded file. max_pixels: of a picture.
@@ -36,6 +37,7 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: int = 8765
     token: str | None = None
+    trusted: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     cache: Path | None = None
     disk: int = 4096

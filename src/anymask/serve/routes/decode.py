@@ -8,11 +8,13 @@ from typing import Any
 import anyio
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
+from numpy.typing import NDArray
 
 from anymask.errors import AnymaskError, BadPrompt, BadSetting
 from anymask.masks.masks import Masks
 from anymask.masks.rle import checked, decode_one
 from anymask.pixels.image import Image
+from anymask.pixels.resize import HW
 from anymask.prompts.prompts import Prompts
 from anymask.records import wire
 from anymask.serve.engine import Ask
@@ -45,9 +47,10 @@ async def decode(request: Request, image: str, prompt: Prompt, own: Own) -> Resp
     if done is None:
         return Response(status_code=499)
     masks, note, name = done
+    form: dict[str, Any] = {"answer": name, "note": note, "simplify": prompt.simplify, "logits": prompt.logits}
     if wire.BINARY in request.headers.get("accept", ""):
-        return Response(wire.as_bytes(masks, answer=name, note=note, simplify=prompt.simplify), media_type=wire.BINARY)
-    return JSONResponse(wire.as_dict(masks, answer=name, note=note, simplify=prompt.simplify))
+        return Response(wire.as_bytes(masks, **form), media_type=wire.BINARY)
+    return JSONResponse(wire.as_dict(masks, **form))
 
 
 @router.post("/decode", response_model=Answers, responses=refusals(413, 415, 422))
@@ -57,7 +60,7 @@ async def decode_many(request: Request, asked: Requests, own: Own) -> Response:
     async def one(prompt: Any) -> dict[str, Any]:
         try:
             masks, note, name = await answered(own, prompt.image, prompt)
-            return wire.as_dict(masks, answer=name, note=note, simplify=prompt.simplify)
+            return wire.as_dict(masks, answer=name, note=note, simplify=prompt.simplify, logits=prompt.logits)
         except AnymaskError as error:
             return described(error)
 
@@ -76,17 +79,26 @@ async def answered(own: Service, image: str, prompt: Prompt) -> tuple[Masks, str
         clicks = _clicks(own, image, model, found.image, prompt)
         ask = Ask(found.image, model, clicks.questions(), clicks.settle)
     else:
-        drawn = None
-        if prompt.mask is not None:
-            try:
-                rle = checked(prompt.mask.model_dump(), found.image.size)
-            except BadSetting as error:
-                raise BadPrompt(str(error)) from None
-            drawn = await anyio.to_thread.run_sync(decode_one, rle)
         points, labels = _points(prompt)
-        prompts = Prompts.of(points, labels, prompt.box, drawn, size=found.image.size)
+        prompts = Prompts.of(
+            points, labels, prompt.box, await _mask(prompt, found.image.size), size=found.image.size
+        )
         ask = Ask(found.image, model, [Question(prompts, prompt.multimask)], only, best=prompt.best)
     return await own.answer(ask, image, keep=not prompt.best)
+
+
+async def _mask(prompt: Prompt, size: HW) -> NDArray[Any] | None:
+    """The drawn mask, bool [H, W], or the logits, float32 [h, w], of a prompt."""
+    if prompt.mask is not None and prompt.low_res is not None:
+        raise BadPrompt("give a drawn mask or logits of an earlier answer, not both")
+    try:
+        if prompt.low_res is not None:
+            return wire.read_logits(prompt.low_res.model_dump())
+        if prompt.mask is not None:
+            return await anyio.to_thread.run_sync(decode_one, checked(prompt.mask.model_dump(), size))
+    except BadSetting as error:
+        raise BadPrompt(str(error)) from None
+    return None
 
 
 def _points(prompt: Prompt) -> tuple[list[list[float]] | None, list[int] | None]:
@@ -101,7 +113,7 @@ def _points(prompt: Prompt) -> tuple[list[list[float]] | None, list[int] | None]
 
 def _clicks(own: Service, image: str, model: str, picture: Image, prompt: Prompt) -> Clicks:
     assert prompt.previous is not None
-    if prompt.mask is not None:
+    if prompt.mask is not None or prompt.low_res is not None:
         raise BadPrompt("a drawn mask stands alone; with `previous`, the earlier answer is the mask")
     if prompt.best or prompt.multimask is not None:
         raise BadPrompt("with `previous` the answer is a set of candidates; leave out best and multimask")

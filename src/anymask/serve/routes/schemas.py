@@ -80,6 +80,13 @@ class Rle(BaseModel):
     counts: str = Field(max_length=16_000_000, description="Compressed runs, down the columns, background first.")
 
 
+class Logits(BaseModel):
+    """Low-resolution logits of one mask."""
+
+    size: Annotated[list[int], Field(min_length=2, max_length=2, description="[h, w]")]
+    values: str = Field(max_length=8_000_000, description="float32, little-endian, row by row, in base64.")
+
+
 class Previous(BaseModel):
     """An earlier answer that this click builds on."""
 
@@ -101,12 +108,14 @@ class Prompt(BaseModel):
         default=None, description="[x0, y0, x1, y1]"
     )
     mask: Rle | None = Field(default=None, description="A drawn mask of the picture's size.")
+    low_res: Logits | None = Field(default=None, description="Logits of an earlier answer, fed back by hand.")
     previous: Previous | None = Field(
         default=None, description="The answer that stood before the last click; send all clicks with it."
     )
     multimask: bool | None = Field(
         default=None, description="Three candidates, one, or by the paper's rule: three for a single point."
     )
+    logits: bool = Field(default=False, description="Also give the low-resolution logits of each mask.")
     best: bool = Field(default=False, description="Only the best mask, and nothing to build on: for hovering.")
     simplify: float | None = Field(
         default=None,
@@ -157,6 +166,7 @@ class Mask(BaseModel):
     polygons: list[list[list[list[int]]]] | None = Field(
         default=None, description="Parts; each an exterior and its holes, [[x, y], ...] along the pixel edges."
     )
+    logits: Logits | None = None
     stability_score: float | None = Field(
         default=None, description="Everything mode: how little the mask depends on its threshold."
     )
