@@ -32,6 +32,7 @@ export const ACTIONS = [
   { id: "smaller", group: "Tools", label: "Smaller brush", keys: ["["], run: (app) => app.set({ brush: app.settings.brush / 1.25 }) },
   { id: "larger", group: "Tools", label: "Larger brush", keys: ["]"], run: (app) => app.set({ brush: app.settings.brush * 1.25 }) },
   { id: "exact", group: "Tools", label: "Lasso: snap or exact", keys: ["Q"], run: (app) => app.set({ exact: !app.settings.exact }) },
+  { id: "tidy", group: "Tools", label: "Tidy masks: no specks, no pinholes", keys: ["W"], run: switchTidy },
   { id: "cancel", group: "Tools", label: "Stop, or let go of the object", keys: ["Escape"], run: cancel },
 
   { id: "undo", group: "Steps", label: "Undo", keys: ["Mod+Z"], run: (app) => app.undo() },
@@ -87,6 +88,12 @@ export function action(id) {
 function switchAway(app) {
   app.set({ away: !app.settings.away });
   app.say(app.settings.away ? "Clicks now take away." : "Clicks now add.");
+}
+
+/** @param {import("./app.js").App} app */
+function switchTidy(app) {
+  app.set({ tidy: !app.settings.tidy });
+  app.say(app.settings.tidy ? "From now on masks are tidied." : "From now on masks are as the model gives them.", true);
 }
 
 /** @param {import("./app.js").App} app */

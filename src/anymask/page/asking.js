@@ -19,6 +19,7 @@
  */
 import { EngineError, wasAborted } from "./engine/engine.js";
 import { toCoco, withoutPiece } from "./rle.js";
+import { tidy } from "./tidy.js";
 import { find, newThing, put, settled } from "./state.js";
 
 export class Asking {
@@ -144,9 +145,12 @@ export class Asking {
    * @param {Picture} picture
    * @param {Prompt} prompt
    */
-  #decode(picture, prompt) {
+  async #decode(picture, prompt) {
     const model = this.app.settings.model || undefined;
-    return this.app.decoders.decode(picture, { ...prompt, model });
+    const answer = await this.app.decoders.decode(picture, { ...prompt, model });
+    if (!this.app.settings.tidy) return answer;
+    const masks = answer.masks.map((one) => ({ ...one, mask: tidy(one.mask, prompt.points, prompt.labels) }));
+    return { ...answer, masks };
   }
 
   async #run() {

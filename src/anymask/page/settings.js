@@ -8,6 +8,7 @@
  * @property {boolean} cutout the picture is shown only where masks are
  * @property {number} brush diameter in pixels of the picture
  * @property {boolean} exact a lasso's line is the mask's edge
+ * @property {boolean} tidy specks and pinholes of the model's masks are removed
  * @property {boolean} away clicks take away
  * @property {boolean} panel the list of objects is open
  * @property {"auto" | "zoom" | "move"} scrolling
@@ -22,7 +23,7 @@ const PASSING = ["away", "cutout"];
 
 /** @type {Settings} */
 const FIRST = {
-  opacity: 0.45, outline: true, cutout: false, brush: 24, exact: false, away: false, panel: true, scrolling: "auto",
+  opacity: 0.45, outline: true, cutout: false, brush: 24, exact: false, tidy: true, away: false, panel: true, scrolling: "auto",
   theme: "system", model: "", decoder: "auto",
 };
 

@@ -42,7 +42,11 @@ export class Pointer {
     stage.addEventListener("contextmenu", (event) => event.preventDefault());
     stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     stage.addEventListener("keydown", (event) => this.#key(event));
-    stage.addEventListener("blur", () => this.#hideCursor());
+    stage.addEventListener("blur", () => {
+      stage.classList.remove("tabbed");
+      this.#hideCursor();
+    });
+    stage.addEventListener("keyup", (event) => event.key === "Tab" && stage.classList.add("tabbed"));
   }
 
   /**
@@ -59,6 +63,7 @@ export class Pointer {
   #down(event) {
     if (!this.app.pictures.current?.width) return;
     this.#hideCursor();
+    this.stage.classList.remove("tabbed");
     this.stage.focus({ preventScroll: true });
     const at = this.#stagePlace(event);
     try {

@@ -11,12 +11,14 @@ export function settingsSheet(app) {
     ["auto", "Whichever is faster"], ["server", "On the server"], ["browser", "In this browser"],
   ]);
   const measured = el("small", {});
+  const tidy = el("input", { type: "checkbox", on: { change: () => app.set({ tidy: tidy.checked }) } });
   const scrolling = choice(app, "scrolling", [
     ["auto", "Wheel zooms, touch pad moves"], ["zoom", "Zooms"], ["move", "Moves the picture"],
   ]);
   const theme = choice(app, "theme", [["system", "As the system"], ["light", "Light"], ["dark", "Dark"]]);
   const body = el("div", { class: "settings" },
     field("Model", model, licence), field("Masks are computed", decoder, measured),
+    el("label", { class: "field check" }, tidy, el("span", { text: "Tidy masks" }), el("small", { text: "Removes specks and pinholes; clicked ones stay" })),
     field("Scrolling", scrolling), field("Look", theme));
 
   const show = () => {
@@ -32,6 +34,7 @@ export function settingsSheet(app) {
     }
     model.value = settings.model;
     decoder.value = settings.decoder;
+    tidy.checked = settings.tidy;
     scrolling.value = settings.scrolling;
     theme.value = settings.theme;
     measured.textContent = decoders.report;
