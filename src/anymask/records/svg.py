@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -11,7 +11,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
-from anymask.masks.colours import colour
+from anymask.masks.colours import RGB, colour
 from anymask.masks.masks import Masks
 from anymask.masks.outlined import outlined
 from anymask.records import atomic
@@ -19,18 +19,19 @@ from anymask.records.record import Record
 from anymask.records.xmltext import plain, visible
 
 
-def as_text(record: Record, *, simplify: float = 0.0) -> str:
+def as_text(record: Record, *, simplify: float = 0.0, colours: Sequence[RGB] | None = None) -> str:
     """An SVG document whose viewBox is the image's size, so that it lies exactly over the picture.
 
-    simplify: see `Masks.polygons`; 0 keeps every pixel edge.
+    simplify: see `Masks.polygons`; 0 keeps every pixel edge. colours: (red, green, blue) of each mask, 0..255.
     """
+    drawn = [colour(row) for row in range(len(record.masks))] if colours is None else colours
     height, width = record.image.size
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
     ]
     if record.image.path:
         lines.append(f"<title>{plain(record.image.path)}</title>")
-    lines.extend(_path(mask, row, simplify) for row, mask in enumerate(record.masks))
+    lines.extend(_path(mask, row, simplify, drawn[row]) for row, mask in enumerate(record.masks))
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
@@ -53,9 +54,9 @@ class Svg:
         return iter(())
 
 
-def _path(mask: Masks, row: int, simplify: float) -> str:
+def _path(mask: Masks, row: int, simplify: float, tint: RGB) -> str:
     rings = [ring for part in outlined(mask.rle[0], simplify=simplify) for ring in part.rings]
-    red, green, blue = colour(row)
+    red, green, blue = tint
     label = "" if mask.labels[0] is None else f" data-label={quoteattr(visible(mask.labels[0]))}"
     return (
         f'<path id="mask-{row}" data-object="{int(mask.ids[0])}" data-score="{mask.scores[0]:.4f}"{label} '

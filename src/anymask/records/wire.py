@@ -3,16 +3,19 @@
 The binary form is a uint32 (little-endian) that says how long the header is, the header as JSON, padded with spaces to
 a multiple of four bytes, and then the run lengths of all masks as uint32, little-endian: down the columns, background
 first. In the header each mask has "offset" and "runs" (both counted in uint32 from the payload's start) in place of
-"rle".
+"rle". Low-resolution logits, where they are asked for, are float32, little-endian, in base64.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import struct
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anymask.errors import BadSetting
 from anymask.masks.masks import Masks
@@ -26,21 +29,34 @@ DETAILS = {"stability_score": np.float32, "point_coords": np.float64, "crop_box"
 
 
 def as_dict(
-    masks: Masks, *, answer: str | None = None, note: str = "", simplify: float | None = None
+    masks: Masks,
+    *,
+    answer: str | None = None,
+    note: str = "",
+    simplify: float | None = None,
+    logits: bool = False,
 ) -> dict[str, Any]:
     """The reply as JSON can hold it.
 
     answer: what the server calls this answer, to build on it. simplify: also give outlines, see `Masks.polygons`.
+    logits: also give `Masks.logits`.
     """
-    rows = _rows(masks, simplify)
+    rows = _rows(masks, simplify, logits)
     for row, rle in zip(rows, masks.rle, strict=True):
         row["rle"] = {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
     return {"answer": answer, "size": list(masks.size), "note": note, "masks": rows}
 
 
-def as_bytes(masks: Masks, *, answer: str | None = None, note: str = "", simplify: float | None = None) -> bytes:
-    """The reply in the binary form."""
-    rows = _rows(masks, simplify)
+def as_bytes(
+    masks: Masks,
+    *,
+    answer: str | None = None,
+    note: str = "",
+    simplify: float | None = None,
+    logits: bool = False,
+) -> bytes:
+    """The reply in the binary form; see `as_dict`."""
+    rows = _rows(masks, simplify, logits)
     runs = [lengths(rle).astype("<u4") for rle in masks.rle]
     offset = 0
     for row, part in zip(rows, runs, strict=True):
@@ -77,6 +93,7 @@ def read(content: bytes | dict[str, Any]) -> tuple[Masks, str | None, str]:
             parents=[row.get("parent", -1) for row in rows],
             # an answer of the server's is about one object
             ids=np.arange(len(rows)) if details else np.zeros(len(rows), np.int64),
+            logits=_stacked(rows),
             details=details,
         )
         answer = header.get("answer")
@@ -93,7 +110,30 @@ def _parted(content: bytes) -> tuple[dict[str, Any], Any]:
     return header, np.frombuffer(content, "<u4", offset=4 + length)
 
 
-def _rows(masks: Masks, simplify: float | None) -> list[dict[str, Any]]:
+def logits_as_dict(logits: NDArray[np.float32]) -> dict[str, Any]:
+    """Low-resolution logits [h, w] of one mask, as JSON can hold them."""
+    return {"size": list(logits.shape), "values": base64.b64encode(logits.astype("<f4").tobytes()).decode("ascii")}
+
+
+def read_logits(value: Any) -> NDArray[np.float32]:
+    """float32 [h, w] of what `logits_as_dict` gave. Raises BadSetting for anything else."""
+    try:
+        height, width = (int(side) for side in value["size"])
+        flat = np.frombuffer(base64.b64decode(value["values"], validate=True), "<f4")
+        if height < 1 or width < 1 or len(flat) != height * width:
+            raise ValueError(f"{len(flat)} values for {height} x {width}")
+        return flat.reshape(height, width).astype(np.float32)
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise BadSetting(f"logits are {{size: [h, w], values: float32 in base64}}: {error}") from None
+
+
+def _stacked(rows: list[dict[str, Any]]) -> NDArray[np.float32] | None:
+    if not rows or not all("logits" in row for row in rows):
+        return None
+    return np.stack([read_logits(row["logits"]) for row in rows])
+
+
+def _rows(masks: Masks, simplify: float | None, logits: bool) -> list[dict[str, Any]]:
     """What is said of each mask besides its pixels."""
     outlines = None if simplify is None else masks.polygons(simplify=simplify)
     rows = []
@@ -107,6 +147,8 @@ def _rows(masks: Masks, simplify: float | None) -> list[dict[str, Any]]:
         for name in DETAILS:
             if name in masks.details:
                 one[name] = masks.details[name][row].tolist()
+        if logits and masks.logits is not None:
+            one["logits"] = logits_as_dict(masks.logits[row])
         if outlines is not None:
             one["polygons"] = [[ring.tolist() for ring in part.rings] for part in outlines[row]]
         rows.append(one)

@@ -15,9 +15,6 @@ from anymask.serve.settings import ServeSettings
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-JSON_BYTES = 24 * 2**20
-"""Of a body that is not a picture."""
-
 
 def create_app(settings: ServeSettings | None = None) -> FastAPI:
     """The server as an ASGI application, its model loaded.
@@ -39,7 +36,7 @@ def create_app(settings: ServeSettings | None = None) -> FastAPI:
 
     from anymask.serve import cvat, label_studio
     from anymask.serve.pointing import Pointings
-    from anymask.serve.routes import decode, errors, images, jobs, page, status
+    from anymask.serve.routes import decode, docs, errors, files, images, jobs, page, status
     from anymask.serve.task_pictures import TaskPictures
 
     app: FastAPI = fastapi.FastAPI(
@@ -47,7 +44,7 @@ def create_app(settings: ServeSettings | None = None) -> FastAPI:
         version=anymask_version(),
         description="Click anything in a picture and get its mask.",
         lifespan=living,
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
     )
     app.state.service = service
@@ -55,7 +52,16 @@ def create_app(settings: ServeSettings | None = None) -> FastAPI:
     pointings = Pointings(service)
     tools = (label_studio.router(pointings, TaskPictures(max_bytes=settings.max_bytes)), cvat.router(pointings))
     # the page's own comes last: it answers every path that nobody else does
-    for router in (status.router, images.router, decode.router, jobs.router, *tools, page.router):
+    for router in (
+        status.router,
+        docs.router,
+        images.router,
+        decode.router,
+        jobs.router,
+        files.router,
+        *tools,
+        page.router,
+    ):
         app.include_router(router)
     app.add_middleware(Gate, settings=settings, metrics=service.metrics)
     return app

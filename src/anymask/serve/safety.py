@@ -45,6 +45,9 @@ HEADERS = {
 CLIENTS = 10_000
 """Clients whose rate is remembered."""
 
+JSON_BYTES = 24 * 2**20
+"""Of a body that is not a picture."""
+
 AT_ONCE = 400
 """Requests in progress; beyond that they are refused before anything is read."""
 
@@ -96,7 +99,8 @@ class Gate:
         try:
             refused = self._refused(scope)
             if refused is None:
-                await self.app(scope, receive, guarded)
+                picture = scope["path"].rstrip("/") == "/api/images"
+                await self.app(scope, receive if picture else _limited(receive), guarded)
             else:
                 await _reply(guarded, *refused)
         finally:
@@ -173,6 +177,24 @@ class Gate:
             return True
         except ValueError:
             return False
+
+
+def _limited(receive: Receive) -> Receive:
+    """Receives a body only up to JSON_BYTES; a picture's route has its own limit."""
+    # the only kind of error that FastAPI lets through while it reads a body
+    from starlette.exceptions import HTTPException
+
+    count = 0
+
+    async def counted() -> MutableMapping[str, Any]:
+        nonlocal count
+        message = await receive()
+        count += len(message.get("body", b""))
+        if count > JSON_BYTES:
+            raise HTTPException(413, f"the request is larger than {JSON_BYTES:,} bytes; split it")
+        return message
+
+    return counted
 
 
 def _headers(scope: Scope) -> dict[str, str] | None:

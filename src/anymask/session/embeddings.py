@@ -86,8 +86,8 @@ def read(path: str | Path, image: Image, model: Model) -> Embedding:
 class EmbeddingCache:
     """The most recently used embeddings, at most `max_bytes` of them, and a folder of them on request.
 
-    folder: where embeddings are also kept on disk. disk_bytes: the least recently used files there are deleted when they
-    are more than this together; None never deletes any.
+    folder: where embeddings are also kept on disk. disk_bytes: the least recently used files there are deleted when
+    they are more than this together; None never deletes any.
     Safe to share between threads.
     """
 

@@ -80,9 +80,7 @@ async def answered(own: Service, image: str, prompt: Prompt) -> tuple[Masks, str
         ask = Ask(found.image, model, clicks.questions(), clicks.settle)
     else:
         points, labels = _points(prompt)
-        prompts = Prompts.of(
-            points, labels, prompt.box, await _mask(prompt, found.image.size), size=found.image.size
-        )
+        prompts = Prompts.of(points, labels, prompt.box, await _mask(prompt, found.image.size), size=found.image.size)
         ask = Ask(found.image, model, [Question(prompts, prompt.multimask)], only, best=prompt.best)
     return await own.answer(ask, image, keep=not prompt.best)
 
