@@ -203,16 +203,16 @@ def upscaled(logits: Tensor, size: Tensor, preprocess: Preprocess) -> Tensor:
 
 def _place(points: Tensor, labels: Tensor, size: tuple[int, int]) -> Place:
     """Where prompts point; a box is a point of label 2 and one of label 3."""
+    # one point of padding more: products over no point at all are not the same in every runtime
+    points, labels = F.pad(points, (0, 0, 0, 1)), F.pad(labels, (0, 1), value=-1.0)
     side = torch.tensor([size[1], size[0]], dtype=points.dtype)
     unit = (points + 0.5) / side
-    corners = [(labels == kind).to(points.dtype)[..., None] for kind in CORNERS]
-    boxed = corners[0].amax(1)[:, 0] if points.shape[1] else points.new_zeros(len(points))
+    is_kind = [(labels == kind).to(points.dtype) for kind in (0, 1, *CORNERS)]
+    boxed = is_kind[2].amax(1)
     # whoever has no box gets the whole frame, which its `boxed` of zero then wipes out
-    whole = torch.tensor([[0.0, 0.0], [1.0, 1.0]], dtype=points.dtype)
-    given = [(points / side * corner).sum(1) for corner in corners]
-    box = torch.cat([corner + (1 - boxed[:, None]) * edge for corner, edge in zip(given, whole, strict=True)], 1)
-    dtype = points.dtype
-    return Place(unit[..., 0], unit[..., 1], (labels == 1).to(dtype), (labels == 0).to(dtype), box, boxed)
+    first, last = (((points / side) * kind[..., None]).sum(1) for kind in is_kind[2:])
+    box = torch.cat([first, last + (1 - boxed)[:, None]], 1)
+    return Place(unit[..., 0], unit[..., 1], is_kind[1], is_kind[0], box, boxed)
 
 
 def _chosen(logits: Tensor, scores: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -16,6 +17,7 @@ from anymask.models.catalogue import card as card_of
 from anymask.models.digest import digest
 from anymask.models.download import Progress, fetch, find
 from anymask.models.layout import build_bare, not_yet, recognise
+from anymask.models.onnx_files import DECODER, ENCODER, LOW_RES
 from anymask.models.weights import apply, read
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ def load(
 ) -> Model:
     """A model of the family, in evaluation mode.
 
-    name: as listed by `anymask models` ("sam-vit-b"), or the path of a weights file; left out, the model inside.
+    name: as listed by `anymask models` ("sam-vit-b"), or the path of a weights file, or of a folder (or a file in it)
+        that `anymask export` wrote; left out, the model inside.
     weights: a file to take the tensors from; the network is then never touched, and without a name the model is
         recognised by its tensors.
     device: "auto" is the best there is (cuda, mps, cpu), else any torch device.
@@ -55,6 +58,9 @@ def load(
     Example:
         model = anymask.load("sam-vit-b", device="cpu")
     """
+    exported = _exported(name, weights)
+    if exported is not None:
+        return _from_onnx(exported, name if weights is not None else None, device, dtype)
     place = pick_device(device)
     precision = pick_dtype(dtype)
     card, path = _wanted(name, weights)
@@ -92,6 +98,10 @@ def identify(
 
     File and digest are None and "random" for a card without weights. Raises as `load` does.
     """
+    exported = _exported(name, weights)
+    if exported is not None:
+        found = _from_onnx(exported, name if weights is not None else None, "cpu", None)
+        return found.card, exported, found.weights
     card, path = _wanted(name, weights)
     if card is not None and not card.available:
         raise NotYet(not_yet(card))
@@ -164,6 +174,35 @@ def _wanted(
         if path is None and (isinstance(name, os.PathLike) or text.endswith(_SUFFIXES) or Path(text).is_file()):
             return None, Path(text).expanduser()
         raise
+
+
+def _exported(name: str | os.PathLike[str] | None, weights: str | os.PathLike[str] | None) -> Path | None:
+    """What was named, if it is a folder or file that `anymask export` wrote."""
+    named = name if weights is None else weights
+    if not isinstance(named, (str, os.PathLike)) or not isinstance(os.fspath(named), str):
+        return None
+    path = Path(named).expanduser()
+    with suppress(OSError, ValueError):
+        if path.suffix.lower() == ".onnx" or any((path / file).is_file() for file in (ENCODER, DECODER, LOW_RES)):
+            return path
+    return None
+
+
+def _from_onnx(
+    path: Path,
+    name: str | os.PathLike[str] | None,
+    device: str | torch.device,
+    dtype: str | torch.dtype | None,
+) -> Model:
+    """An exported model, checked against the name it was asked for by, if by one."""
+    from anymask.models.onnx_model import OnnxModel
+
+    if pick_dtype(dtype) != torch.float32:
+        raise BadSetting("an exported model keeps the precision of its export; leave dtype out")
+    model = OnnxModel(path, str(device))
+    if name is not None and card_of(os.fspath(name)).name != model.card.name:
+        raise BadWeights(f"{path} is an export of {model.card.name}, not of {os.fspath(name)}")
+    return model
 
 
 def _adapted(

@@ -142,28 +142,7 @@ class PromptableModel(nn.Module):
         return self.prompt_encoder.undrawn(points, labels, boxes, self._mask_prompt(prompts, resize))
 
     def _mask_prompt(self, prompts: Prompts, resize: Resize) -> Tensor | None:
-        """Low-resolution logits [P, 1, 4h, 4w], from either kind of mask prompt."""
-        size = self.prompt_encoder.mask_size
-        if prompts.low_res is not None:
-            if prompts.low_res.shape[1:] != size:
-                raise BadPrompt(
-                    f"mask logits must be [P, {size[0]}, {size[1]}] for this model, got {prompts.low_res.shape}; "
-                    "pass the `logits` of an earlier answer, or a boolean mask in the image's size"
-                )
-            return torch.as_tensor(prompts.low_res, device=self.device)[:, None]
-        if prompts.masks is None:
-            return None
-        if prompts.masks.shape[1:] != resize.original:
-            raise BadPrompt(f"a drawn mask must have the image's size {resize.original}, got {prompts.masks.shape[1:]}")
-        ratio = size[0] / resize.padded[0], size[1] / resize.padded[1]
-        inner = tuple(max(1, round(side * r)) for side, r in zip(resize.resized, ratio, strict=True))
-        drawn = torch.as_tensor(prompts.masks, device=self.device)
-        low = torch.full((len(drawn), 1, *size), -DRAWN_LOGIT, device=self.device)
-        for index in range(len(drawn)):
-            # one at a time: many drawn masks of a large photo are gigabytes as floats
-            unit = F.interpolate(drawn[None, None, index].float(), inner, mode="bilinear", antialias=True)
-            low[index, 0, : inner[0], : inner[1]] = (2 * unit[0, 0] - 1) * DRAWN_LOGIT
-        return low
+        return mask_prompt(prompts, resize, self.prompt_encoder.mask_size, self.device)
 
     def decode_tokens(
         self,
@@ -186,3 +165,30 @@ class PromptableModel(nn.Module):
             wanted=None if min_score is None else Wanted(min_score, UNWANTED),
         )
         return answer
+
+
+def mask_prompt(prompts: Prompts, resize: Resize, size: tuple[int, int], device: torch.device) -> Tensor | None:
+    """Low-resolution logits [P, 1, 4h, 4w] = `size`, from either kind of mask prompt; None where there is none.
+
+    Raises BadPrompt for another size.
+    """
+    if prompts.low_res is not None:
+        if prompts.low_res.shape[1:] != size:
+            raise BadPrompt(
+                f"mask logits must be [P, {size[0]}, {size[1]}] for this model, got {prompts.low_res.shape}; "
+                "pass the `logits` of an earlier answer, or a boolean mask in the image's size"
+            )
+        return torch.as_tensor(prompts.low_res, device=device)[:, None]
+    if prompts.masks is None:
+        return None
+    if prompts.masks.shape[1:] != resize.original:
+        raise BadPrompt(f"a drawn mask must have the image's size {resize.original}, got {prompts.masks.shape[1:]}")
+    ratio = size[0] / resize.padded[0], size[1] / resize.padded[1]
+    inner = tuple(max(1, round(side * r)) for side, r in zip(resize.resized, ratio, strict=True))
+    drawn = torch.as_tensor(prompts.masks, device=device)
+    low = torch.full((len(drawn), 1, *size), -DRAWN_LOGIT, device=device)
+    for index in range(len(drawn)):
+        # one at a time: many drawn masks of a large photo are gigabytes as floats
+        unit = F.interpolate(drawn[None, None, index].float(), inner, mode="bilinear", antialias=True)
+        low[index, 0, : inner[0], : inner[1]] = (2 * unit[0, 0] - 1) * DRAWN_LOGIT
+    return low
