@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from anymask.data.sample import Dataset
+from anymask.data.scene_paint import SMALLEST, SceneBatch, painted
 from anymask.data.scene_themes import THEMES
 from anymask.data.scene_things import Plan
-from anymask.data.scenes import SMALLEST, SceneBatch, Scenes, draw
+from anymask.data.scenes import Scenes, _plan, draw
 from anymask.errors import BadSetting
 from anymask.masks.rle import area, decode
 
@@ -144,12 +145,9 @@ def test_a_side_that_cannot_be_drawn_is_refused():
         Scenes(length=0)
 
 
-def test_scenes_painted_together_are_those_painted_alone(monkeypatch: pytest.MonkeyPatch):
+def test_scenes_painted_together_are_those_painted_alone():
     """The way of a GPU, many scenes at once and no windows, gives the scenes of the CPU."""
-    from anymask.data import scenes as module
-
-    numbers = [(3, i) for i in range(8)]
-    together = module._painted([module._plan(seed, i, 128) for seed, i in numbers], torch.device("cpu"))
+    together = painted([_plan(3, i, 128) for i in range(16)], torch.device("cpu"))
     for b, count in enumerate(together.counts):
         assert together.labels[b] == scenes().labels[b]
         assert torch.equal(together.visible[b, :count], scenes().visible[b, :count])

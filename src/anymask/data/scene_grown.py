@@ -28,7 +28,7 @@ def heap(plan: Plan) -> None:
         at = middle + rng.normal(0, spread, 2) if len(laid) == 0 or rng.random() < 0.3 else (
             laid[int(rng.integers(len(laid)))] + near * radius * _unit(rng)
         )  # fmt: skip
-        apart = min((float(np.hypot(*(at - other))) for other in laid), default=1e9)
+        apart = float(np.hypot(*(at - np.array(laid)).T).min()) if laid else 1e9
         if apart < 0.92 * near * radius or not (-radius < at).all() or not (at < side + radius).all():
             continue
         laid.append(at)
