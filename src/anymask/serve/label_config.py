@@ -110,8 +110,6 @@ class Pointed:
                 raise BadPrompt(f"this is no key point and no rectangle of Label Studio: {error!r}") from None
         if not points and box is None:
             return None
-        if box is None and not any(labels):
-            raise BadPrompt("the first key point must be inside the object; add a positive one")
         return cls(tuple(points), tuple(labels), box, label, size)
 
 

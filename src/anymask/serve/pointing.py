@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from anymask.errors import BadPrompt
 from anymask.masks.masks import Masks
 from anymask.serve.engine import Ask
 from anymask.serve.store import Answer, size_of
@@ -51,6 +52,8 @@ class Pointings:
     async def masks(self, content: bytes, pointing: Pointing) -> Masks:
         """Candidates for one object in the picture that a file holds, best first. Raises BadImage, BadPrompt."""
         own, model = self.own, self.model
+        if pointing.box is None and not any(pointing.labels):
+            raise BadPrompt("the first point must be inside the object; points outside take away from a mask")
         image = await anyio.to_thread.run_sync(opened, content, own.settings.max_pixels)
         picture = await anyio.to_thread.run_sync(lambda: image.digest)
         before = self._before(pointing, picture, model)
