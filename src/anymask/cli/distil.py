@@ -24,6 +24,7 @@ def distil(
     images: Annotated[int, typer.Option(help="Pictures a step, over all processes.")] = 8,
     at_once: Annotated[int | None, typer.Option(help="Pictures a process takes at once; fewer accumulate.")] = None,
     rate: Annotated[float | None, typer.Option(help="Learning rate at the top; 1e-3, with --masked 3e-4.")] = None,
+    precision: Annotated[str, typer.Option(help="Of both encoders: float32, bfloat16 or float16.")] = "float32",
     loaders: Annotated[int, typer.Option(help="Processes that read pictures ahead.")] = 0,
     keep: Annotated[bool, typer.Option(help="Keep the teacher's embeddings in --out, 2 MB a picture.")] = True,
     hours: Annotated[float | None, typer.Option(help="Stop after so much running; the same command goes on.")] = None,
@@ -62,7 +63,7 @@ def distil(
         encoder_rate=1.0,
         method="scratch",
         warmup=min(500, steps // 10),
-        precision="float32",
+        precision=precision,
         loaders=loaders,
     )
     if side is not None:

@@ -19,20 +19,23 @@ from anymask.errors import BadSetting
 from anymask.models.promptable import PromptableModel
 from anymask.train import export, masked
 from anymask.train.loop import AVERAGE, Tell, Trainer, accelerator, states
+from anymask.train.rounds import DTYPES
 from anymask.train.run import drive
 from anymask.train.settings import TrainSettings
 from anymask.train.start import groups
 from anymask.train.teacher import Frames, Pictures, Teacher, pair
 
 KEPT = "features"
+MEAN_OF = 16
+"""Pictures at most that say where the teacher's features lie."""
 
 
 class Distil(nn.Module):
-    """The mean squared difference of two encoders' embeddings; student: trained."""
+    """The mean squared difference of two encoders' embeddings. student: trained. dtype: of its arithmetic."""
 
-    def __init__(self, student: PromptableModel, teacher: Teacher) -> None:
+    def __init__(self, student: PromptableModel, teacher: Teacher, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.model = student
+        self.model, self.dtype = student, dtype
         # no module: nobody trains, wraps or saves it
         self.teacher = teacher
 
@@ -40,7 +43,8 @@ class Distil(nn.Module):
         """The loss, and the mean cosine of the cells' embeddings."""
         device = self.model.device
         wanted = self.teacher.answers(frames, device)
-        out = self.model.image_encoder(frames.student.to(device))
+        with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            out = self.model.image_encoder(frames.student.to(device))
         found = out if isinstance(out, Tensor) else out["image"]
         loss = F.mse_loss(found.float(), wanted)
         with torch.no_grad():
@@ -75,18 +79,23 @@ def distil(
     pupil.train()
     for part in (pupil.prompt_encoder, pupil.mask_decoder):
         part.requires_grad_(False)
+    dtype = DTYPES[settings.precision]
+    if dtype == torch.bfloat16:
+        master.use(dtype)
     taught = Teacher(master, out / KEPT if keep else None)
+    here = accelerator(settings.precision, cpu=not torch.cuda.is_available() if cpu is None else cpu)
     pictures: Pictures
     task: nn.Module
     if masking is None:
         pictures = Pictures(files, settings, pupil.preprocess, master.preprocess)
-        task, more = Distil(pupil, taught), []
+        task, more = Distil(pupil, taught, dtype), []
     else:
         masked.start(pupil, student)
         pictures = masked.HiddenPictures(files, settings, pupil.preprocess, master.preprocess, masking)
-        task = masked.Masked(pupil, taught, pictures.grid, masking)
+        task = masked.Masked(pupil, taught, pictures.grid, masking, dtype)
+        if not states(out):
+            task.start_from_mean(pictures.batch(0, range(min(settings.images, MEAN_OF))), here.device)
         more = masked.groups_of(task.head, settings)
-    here = accelerator(settings.precision, cpu=not torch.cuda.is_available() if cpu is None else cpu)
 
     about = {"model": student, "data": f"{len(files)} pictures", "teacher": teacher, "teacher weights": master.weights}
     trainer = Trainer(task, groups(pupil, settings) + more, pictures, out, settings, here)

@@ -197,16 +197,23 @@ class Reconstruction(nn.Module):
 class Masked(nn.Module):
     """The mean squared difference of what is reconstructed and the teacher's features.
 
-    student: trained, after `start`. grid: (h, w) of its patches.
+    student: trained, after `start`. grid: (h, w) of its patches. dtype: of its arithmetic.
     """
 
-    def __init__(self, student: PromptableModel, teacher: Teacher, grid: tuple[int, int], masking: Masking) -> None:
+    def __init__(
+        self,
+        student: PromptableModel,
+        teacher: Teacher,
+        grid: tuple[int, int],
+        masking: Masking,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         encoder = student.image_encoder
         assert isinstance(encoder, (PlainViT, ImageEncoderViT))
         if isinstance(encoder, ImageEncoderViT) and encoder.pos_embed.shape[1:3] != grid:
             raise BadSetting(f"this student works at {encoder.side} px only; leave out the side")
-        self.model, self.grid = student, grid
+        self.model, self.grid, self.dtype = student, grid, dtype
         # no module: nobody trains, wraps or saves it
         self.teacher = teacher
         dim = encoder.pos_embed.shape[-1]
@@ -218,7 +225,9 @@ class Masked(nn.Module):
         device = self.model.device
         seen, hidden = frames.seen.to(device), frames.hidden.to(device)
         wanted = self.wanted(frames)
-        found = self.head(self.seen(frames.student.to(device), seen), seen, hidden).float()
+        with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            found = self.head(self.seen(frames.student.to(device), seen), seen, hidden)
+        found = found.float()
         loss = F.mse_loss(found, wanted)
         with torch.no_grad():
             true = pick(wanted, hidden)
@@ -226,6 +235,15 @@ class Masked(nn.Module):
             spread = (true - true.mean((0, 1))).square().mean()
             report = {"loss": loss.detach(), "hidden": missed, "explained": 1 - missed / spread.clamp(min=1e-12)}
         return loss, {name: float(value) for name, value in report.items()}
+
+    @torch.no_grad()
+    def start_from_mean(self, frames: Frames, device: torch.device) -> None:
+        """Let the head answer the mean of some pictures' features at first, asked of the teacher on `device`.
+
+        Features lie far from zero; a bias that has to get there by small steps holds up everything else for long.
+        """
+        nn.init.zeros_(self.head.project.weight)
+        self.head.project.bias.copy_(self.teacher.answers(frames, device).mean((0, 2, 3)))
 
     def seen(self, frames: Tensor, seen: Tensor) -> Tensor:
         """See `encode_seen`."""
