@@ -37,6 +37,9 @@ def train(
     loaders: Annotated[int | None, typer.Option(help="Processes that draw batches ahead, for each process.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of examples and prompts.")] = None,
     processes: Annotated[int, typer.Option(help="On this machine; torchrun and accelerate launch set their own.")] = 1,
+    sharded: Annotated[
+        bool, typer.Option(help="Each process keeps a shard of the weights (FSDP), for models too large for a GPU.")
+    ] = False,
     kind: Annotated[str | None, typer.Option(help="Layout of the data; recognised if left out.")] = None,
     hours: Annotated[float | None, typer.Option(help="Stop after so much running; the same command goes on.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded photos; inside the run's if left out.")] = None,
@@ -80,6 +83,7 @@ def train(
         licence=licence,
         half=half,
         pictures_every=pictures_every,
+        sharded=sharded,
     )
     written = run(job, processes=processes, tell=Progress())
     if written is None:

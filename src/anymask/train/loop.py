@@ -2,11 +2,12 @@
 
 A task is a module whose forward pass turns a batch into (loss, report). Gradients are averaged over the processes and
 over the accumulated parts of a step, so the same run gives the same weights however it is shared out, up to the order
-of sums. Accelerate wraps model and optimiser (DDP, FSDP, half precision) and saves their states.
+of sums. How parameters lie on the processes, copied or sharded, is the matter of `spread.py`.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from anymask import extras
@@ -26,6 +27,7 @@ from anymask.errors import BadSetting
 from anymask.train.journal import Journal
 from anymask.train.sampler import Batches, Examples
 from anymask.train.settings import TrainSettings
+from anymask.train.spread import Copies, Spread, complete
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -66,10 +68,10 @@ def accelerator(precision: str = "float32", *, cpu: bool = False) -> Accelerator
 
 
 class Trainer:
-    """One process's part of a run; the main process keeps the moving average, writes and logs.
+    """One process's part of a run; the main process writes and logs.
 
     task: what to train, starting weights loaded. groups: optimiser groups of its parameters. examples: what draws them
-    by number. out: folder of states and log.
+    by number. out: folder of states and log. spread: how parameters lie on the processes; copied to each if left out.
     """
 
     def __init__(
@@ -80,16 +82,18 @@ class Trainer:
         out: Path,
         settings: TrainSettings,
         accelerator: Accelerator,
+        spread: Spread | None = None,
     ) -> None:
         self.out, self.settings, self.accelerator = out, settings, accelerator
         self.batches = Batches(examples, rank=accelerator.process_index, processes=accelerator.num_processes)
-        self.named = {name: p for name, p in task.named_parameters() if p.requires_grad}
-        if not self.named:
+        if not any(parameter.requires_grad for parameter in task.parameters()):
             raise BadSetting("nothing in this model is left to train; choose another method")
         self.rates = [group["lr"] for group in groups]
-        optimiser = torch.optim.AdamW(list(groups), lr=settings.rate, betas=settings.betas, fused=True)
-        self.task, self.optimiser = accelerator.prepare(task.to(accelerator.device), optimiser)
+        adam = functools.partial(torch.optim.AdamW, lr=settings.rate, betas=settings.betas, fused=True)
+        self.spread = spread or Copies(accelerator)
+        self.task, self.optimiser = self.spread.prepare(task, groups, adam)
         self.inner: nn.Module = task
+        self.named = {name: p for name, p in task.named_parameters() if p.requires_grad}
         self.average = {name: p.detach().clone() for name, p in self.named.items()}
         self.counters = Counters()
         self.stopping = False
@@ -107,11 +111,13 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         if done.exists():
             return
-        self.accelerator.save_state(str(unfinished))
+        self.spread.save(unfinished)
+        average = self.spread.whole(self.average)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            save_file({name: tensor.contiguous() for name, tensor in self.average.items()}, unfinished / AVERAGE)
+            save_file(average, unfinished / AVERAGE)
             document = {"format": FORMAT, "counters": asdict(self.counters), "settings": asdict(self.settings)}
+            document["sharded"] = self.spread.sharded
             (unfinished / COUNTERS).write_text(json.dumps(document))
             unfinished.rename(done)
             for old in states(self.out)[:-1]:
@@ -135,9 +141,11 @@ class Trainer:
         other = sorted(set(other) - {"at_once", "loaders", "compiled", "checkpointing"})
         if other:
             raise BadSetting(f"the run in {self.out} has other settings ({', '.join(other)}); start in a new folder")
-        self.accelerator.load_state(str(found[-1]))
-        for name, tensor in load_file(found[-1] / AVERAGE).items():
-            self.average[name].copy_(tensor)
+        if document.get("sharded", False) != self.spread.sharded:
+            how = "without" if self.spread.sharded else "with"
+            raise BadSetting(f"the state in {self.out} was written {how} --sharded; go on {how} it")
+        self.spread.load(found[-1])
+        self.spread.fill(self.average, found[-1] / AVERAGE)
         self.counters = Counters(**document["counters"])
         if self.journal is not None:
             self.journal.cut(self.counters.step)
@@ -155,7 +163,7 @@ class Trainer:
     def one_step(self, drawn: Any) -> dict[str, float]:
         """Take the parts of a step from the batches, add their gradients, move the parameters; the mean report.
 
-        Beside what the task reports: "norm" of the gradients, and "wait", the seconds that this process waited for data.
+        Beside what the task reports: "norm" of the gradients, and "wait", the seconds this process waited for data.
         """
         settings, counters, accelerator = self.settings, self.counters, self.accelerator
         parts = self.batches.parts
@@ -172,11 +180,11 @@ class Trainer:
                 loss, report = self.task(batch)
                 accelerator.backward(loss / parts)
             else:
-                with accelerator.no_sync(self.task):
+                with self.spread.part(self.task):
                     loss, report = self.task(batch)
                     accelerator.backward(loss / parts)
             reports.append(report)
-        norm = accelerator.clip_grad_norm_(self.named.values(), settings.clip)
+        norm = complete(accelerator.clip_grad_norm_(self.named.values(), settings.clip))
         share = self.share()
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * share
@@ -214,7 +222,8 @@ class Trainer:
     ) -> bool:
         """Train to the end, or until `hours` of running have passed or `stopping` is set; the state is saved then.
 
-        watch: called with the step every `watch_every` steps, for pictures; given to the main process alone.
+        watch: called with the step every `watch_every` steps, for pictures; given to the main process alone unless
+        parameters are sharded, which takes all processes to look at.
         Returns whether the run is complete.
         """
         settings, counters = self.settings, self.counters

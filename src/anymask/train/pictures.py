@@ -17,7 +17,6 @@ from anymask.masks.masks import Masks
 from anymask.masks.picture import overlay
 from anymask.masks.sheet import Cell, contact_sheet
 from anymask.records import atomic
-from anymask.train.answers import Asked
 from anymask.train.rounds import Promptable
 from anymask.train.sampler import Batch
 
@@ -44,6 +43,8 @@ class Watch:
         """Draw the answers after so many steps."""
         with averaged(self.trainer), torch.no_grad():
             boxed, clicked = answers(self.task, self.batch)
+        if not self.trainer.accelerator.is_main_process:
+            return
         sheet = contact_sheet(list(_cells(self.batch, boxed, clicked)), columns=3)
         file = self.trainer.out / FOLDER / f"{step:08d}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -60,24 +61,18 @@ def averaged(trainer: Trainer) -> Iterator[None]:
         with torch.no_grad():
             for name, parameter in trainer.named.items():
                 parameter.copy_(trainer.average[name])
+        trainer.spread.changed()
         yield
     finally:
         with torch.no_grad():
             for name, parameter in trainer.named.items():
                 parameter.copy_(kept[name])
+        trainer.spread.changed()
 
 
 def answers(task: Promptable, batch: Batch) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Masks at the frame's size, bool [B, M/2, S, S]: of the boxes, and the best-scored ones of the clicks."""
-    device, images = task.model.device, len(batch.images)
-    task.fit(batch)
-    features = task.answers.features(task.frames(torch.from_numpy(batch.images).to(device)))
-    boxes = torch.from_numpy(batch.boxes).to(device).flatten(0, 1)
-    none = torch.zeros(2 * len(boxes), 0, 2, device=device)
-    asked = Asked(
-        boxes, torch.from_numpy(batch.clicks).to(device).flatten(0, 1)[:, None], none, none[..., 0].long(), images
-    )
-    first = task.answers.first(features, asked)
+    first = task.answered(batch)
     best = 1 + first.click_scores[:, 1:].argmax(1)
     chosen = torch.take_along_dim(first.clicked, best[:, None, None], 1)[:, 0]
     return tuple(_at_frame(task.answers.dense(one), batch) for one in (first.boxed[:, 0], chosen))  # type: ignore[return-value]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from anymask.models.promptable import PromptableModel
 from anymask.prompts.simulate import Click, innermost, next_click
-from anymask.train.answers import Answers, Asked, answers_of
+from anymask.train.answers import Answers, Asked, First, answers_of
 from anymask.train.losses import ambiguous_loss, candidate_losses, single_loss
 from anymask.train.sampler import Batch, place_of
 from anymask.train.settings import TrainSettings
@@ -56,13 +56,7 @@ class Promptable(nn.Module):
         frames = self.frames(torch.from_numpy(batch.images).to(device))
         with torch.autocast(device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
             features = answers.features(frames)
-            asked = Asked(
-                torch.from_numpy(batch.boxes).to(device).flatten(0, 1),
-                torch.from_numpy(batch.clicks).to(device).flatten(0, 1)[:, None],
-                torch.zeros(2 * images * half, 0, 2, device=device),
-                torch.zeros(2 * images * half, 0, dtype=torch.long, device=device),
-                images,
-            )
+            asked = self._asked(batch)
             low, high = settings.focal
             weight = torch.tensor(low + (high - low) * batch.progress, device=device)
             first = answers.first(features, asked)
@@ -75,6 +69,20 @@ class Promptable(nn.Module):
                 loss, earlier, report["last"] = self._later_loss(logits, scores, target, weight)
                 total = total + settings.later * loss
         return total, {name: float(value) for name, value in report.items()} | {"loss": float(total.detach())}
+
+    def answered(self, batch: Batch) -> First:
+        """The answers to a batch's first prompts; for looking at, without corrections and loss."""
+        self.fit(batch)
+        frames = self.frames(torch.from_numpy(batch.images).to(self.model.device))
+        return self.answers.first(self.answers.features(frames), self._asked(batch))
+
+    def _asked(self, batch: Batch) -> Asked:
+        """Boxes and lone clicks of a batch on the model's device."""
+        device, count = self.model.device, batch.targets.shape[0] * batch.targets.shape[1]
+        boxes = torch.from_numpy(batch.boxes).to(device).flatten(0, 1)
+        clicks = torch.from_numpy(batch.clicks).to(device).flatten(0, 1)[:, None]
+        more = torch.zeros(count, 0, 2, device=device)
+        return Asked(boxes, clicks, more, more[..., 0].long(), len(batch.images))
 
     def fit(self, batch: Batch) -> None:
         """Set the model to the batch's frames."""

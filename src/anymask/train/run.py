@@ -25,6 +25,7 @@ from anymask.train.pictures import Watch
 from anymask.train.rounds import Promptable
 from anymask.train.sampler import Sampler
 from anymask.train.settings import TrainSettings
+from anymask.train.spread import Copies, Shards, asked_by_launcher
 from anymask.train.start import prepare, start_backbone
 
 
@@ -51,6 +52,7 @@ class Job:
     licence: str = ""
     half: bool = False
     pictures_every: int = 0
+    sharded: bool = False
     cpu: bool = field(default_factory=lambda: not torch.cuda.is_available())
 
     @property
@@ -111,7 +113,8 @@ def _work(job: Job, tell: Tell | None) -> None:
     trainer, base = trainer_of(job)
     task = trainer.inner
     assert isinstance(task, Promptable)
-    watch = Watch(trainer, task) if trainer.accelerator.is_main_process and job.pictures_every else None
+    sees = trainer.accelerator.is_main_process or trainer.spread.sharded
+    watch = Watch(trainer, task) if sees and job.pictures_every else None
     drive(
         trainer,
         lambda: write(job, task.model, base),
@@ -134,12 +137,14 @@ def trainer_of(job: Job) -> tuple[Trainer, str]:
     torch.manual_seed(settings.seed)
     model, base = start(job)
     groups = prepare(model, settings)
+    sharded = asked_by_launcher() or job.sharded
     here = accelerator(settings.precision, cpu=job.cpu)
     with here.local_main_process_first():
         # decoded by one process of a machine, mapped by the others
         photos = job.photos
     sampler = Sampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
-    return Trainer(Promptable(model, settings), groups, sampler, job.out, settings, here), base
+    spread = Shards(here) if sharded else Copies(here)
+    return Trainer(Promptable(model, settings), groups, sampler, job.out, settings, here, spread), base
 
 
 def drive(trainer: Trainer, finish: Callable[[], object], about: Mapping[str, str], **options: Any) -> None:
