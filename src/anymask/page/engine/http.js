@@ -14,10 +14,12 @@ export class HttpEngine {
   /**
    * @param {URL | string} base where the server's paths start, with a slash at the end
    * @param {string} [token] needed where the server is not on this machine
+   * @param {(address: URL, init?: RequestInit) => Promise<Response>} [fetcher] how to reach it; a notebook has its own way
    */
-  constructor(base, token = "") {
+  constructor(base, token = "", fetcher = (address, init) => fetch(address, init)) {
     this.base = new URL(base);
     this.token = token;
+    this.fetch = fetcher;
     this.decoderUrl = new URL("api/models/{model}/decoder.onnx", this.base).href;
     this.runtimeUrl = new URL("runtime/", this.base).href;
   }
@@ -28,7 +30,7 @@ export class HttpEngine {
 
   async reachable() {
     try {
-      return (await fetch(new URL("health", this.base), { cache: "no-store" })).ok;
+      return (await this.fetch(new URL("health", this.base), { cache: "no-store" })).ok;
     } catch {
       return false;
     }
@@ -160,7 +162,7 @@ export class HttpEngine {
     if (this.token) headers.set("Authorization", `Bearer ${this.token}`);
     let reply;
     try {
-      reply = await fetch(new URL(path, this.base), { ...init, headers });
+      reply = await this.fetch(new URL(path, this.base), { ...init, headers });
     } catch (error) {
       if (wasAborted(error)) throw error;
       throw new EngineError("The server does not answer.", { kind: "Unreachable" });
