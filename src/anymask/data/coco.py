@@ -67,11 +67,12 @@ class CocoSet:
             if mask is not None:
                 masks.append(mask)
                 labels.append(label)
-        path = self.find(image)
-        name = str(PurePosixPath(str(image.get("file_name") or path.name)))
-        return Sample(
-            name, size, tuple(masks), tuple(labels) if self.categories else (), functools.partial(photo.rgb, path, size)
-        )
+        read = functools.partial(photo.rgb, self.find(image), size)
+        return Sample(self.name_of(image), size, tuple(masks), tuple(labels) if self.categories else (), read)
+
+    def name_of(self, image: Mapping[str, Any]) -> str:
+        """What the sample of a row of "images" is called; LVIS's have no file_name."""
+        return str(PurePosixPath(str(image.get("file_name") or self.find(image).name)))
 
     def annotations(self, index: int) -> list[dict[str, Any]]:
         """The rows of "annotations" of a photo, crowds left out, in file order."""

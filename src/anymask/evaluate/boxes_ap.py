@@ -1,49 +1,53 @@
 """Instance segmentation from given boxes: a detector says where and what, the model draws the mask.
 
 Source: Segment Anything, section 7.4 and appendix D.4: each box is a prompt, the most confident mask is fed back with
-the box once; the detector's score ranks. COCO's average precision, by pycocotools, crowds ignored as there.
+the box once; the detector's score ranks. Average precision as COCO has it, crowds ignored; of data that tells for each
+photo which categories it was searched for, as LVIS does (`precision.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from anymask.data.coco import CocoSet
 from anymask.errors import BadSetting
 from anymask.evaluate.photos import photo_units, sets_of
+from anymask.evaluate.precision import LIMIT, average_precision, federated_precision
 from anymask.evaluate.protocol import Choice, Line, Outcome, Plot, Protocol, Row, Unit, by_set, mean_of_sets
 from anymask.evaluate.talk import LOGIT_LIMIT
+from anymask.extras import need
 from anymask.masks.rle import RLE, area, boxes, encode_one
 from anymask.prompts.prompts import Prompts
 
 if TYPE_CHECKING:
     from anymask.models.interface import Embedding, PromptModel
 
-MEASURES = ("AP", "AP50", "AP75", "AP small", "AP medium", "AP large", "AR@1", "AR@10", "AR@100")
-"""In the order in which pycocotools gives them, but for average recall by size."""
 AT_ONCE = 32
 TRUE = "true"
+SEARCHED = ("neg_category_ids", "not_exhaustive_category_ids")
+"""What a row of "images" says where a photo was searched for some categories only."""
 
 
 @dataclass(frozen=True)
 class Boxed:
     """A photo, what is true of it, and the boxes to ask.
 
-    truth: rows of category, area, iscrowd and rle. asked: XYXY px, float32 [P, 4]; categories: of each; scores: float64
-    [P], or None where the model's own confidence ranks.
+    truth: rows of category, area, iscrowd and rle, of LVIS with frequency. asked: XYXY px, float32 [P, 4]; categories:
+    of each; scores: float64 [P], or None where the model's own confidence ranks. searched: of LVIS, the categories that
+    are known not to be there ("negative") and those not all of whose objects are outlined ("unsure").
     """
 
     photo: Any
@@ -51,23 +55,25 @@ class Boxed:
     asked: NDArray[np.float32]
     categories: list[Any]
     scores: NDArray[np.float64] | None
+    searched: dict[str, list[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class BoxesAp(Protocol):
     """boxes: a COCO results file (image_id, category_id, bbox, score), or "true" for the boxes of the true masks.
 
-    refine: how often the most confident mask is fed back with its box. most: boxes of a photo, best first. `cap` counts
-    photos of a set. A results file needs data in COCO's layout, whose ids it uses.
+    refine: how often the most confident mask is fed back with its box. most: boxes of a photo, best first; if None 100,
+    of LVIS 300. `cap` counts photos of a set. A results file needs data in COCO's or LVIS's layout, whose ids it uses;
+    then photos without true masks take part too.
     """
 
     name: ClassVar[str] = "boxes-ap"
     boxes: str = TRUE
     refine: int = 1
-    most: int = 100
+    most: int | None = None
 
     def __post_init__(self) -> None:
-        if self.refine < 0 or self.most < 1:
+        if self.refine < 0 or (self.most is not None and self.most < 1):
             raise BadSetting("boxes-ap takes refine of at least 0 and most of at least 1")
 
     def settings(self) -> dict[str, Any]:
@@ -79,15 +85,18 @@ class BoxesAp(Protocol):
 
     def units(self, data: Path, choice: Choice) -> list[Unit]:
         found = {one.name: one for one in sets_of(data, choice)}
-        truths = {name: _official(one) for name, one in found.items() if isinstance(one, CocoSet)}
+        truths = {name: _Official(one) for name, one in found.items() if isinstance(one, CocoSet)}
         detected = None if self.boxes == TRUE else _results(self.boxes)
         if detected is not None and len(truths) < len(found):
             raise BadSetting(f"a file of boxes names photos by COCO's ids; {data} is of another layout: use boxes=true")
-        units = []
-        for unit in photo_units(data, choice):
-            truth = truths.get(unit.dataset)
-            units.append(dataclasses.replace(unit, read=_Reader(self, unit, truth, detected)))
-        return units
+        if any(one.federated for one in truths.values()):
+            # said before the hours that a model takes
+            need("faster_coco_eval", extra="evaluate", to="judge by the rules of LVIS")
+        return [
+            dataclasses.replace(unit, read=_Reader(self, unit, truths.get(unit.dataset), detected))
+            # a mask found where nothing is counts against its category
+            for unit in photo_units(data, choice, empty=detected is not None)
+        ]
 
     def measure(self, model: PromptModel | None, unit: Unit, rng: np.random.Generator) -> Line:
         from anymask.pixels.image import Image
@@ -103,14 +112,17 @@ class BoxesAp(Protocol):
                 {"category": category, "score": float(score), "rle": _text(rle)}
                 for category, score, rle in zip(work.categories, scores, rles, strict=True)
             ]
-        return {"size": list(work.photo.sample.size), "truth": work.truth, "found": found}
+        return {"size": list(work.photo.sample.size), "truth": work.truth, "found": found, **work.searched}
 
     def outcome(self, title: str, lines: Mapping[str, Sequence[Line]]) -> Outcome:
         sets: dict[str, Row] = {}
         curves: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         for name, found in lines.items():
-            sets[name], curve = average_precision(found)
+            judge = federated_precision if "negative" in found[0] else average_precision
+            sets[name], curve = judge(found)
             curves.append(curve)
+        measures = list(dict.fromkeys(measure for row in sets.values() for measure in row))
+        sets = {name: {measure: row.get(measure, float("nan")) for measure in measures} for name, row in sets.items()}
         mean = mean_of_sets(sets)
         counts = {name: sum(len(line["truth"]) for line in found) for name, found in lines.items()}
         recall = np.linspace(0, 1, 101).tolist()
@@ -118,7 +130,7 @@ class BoxesAp(Protocol):
         series = {"IoU 0.50": (recall, halves[0]), "IoU 0.75": (recall, halves[1])}
         plot = Plot("Masks from boxes, mean over sets", "recall", "precision", series)
         source = "the true boxes" if self.boxes == TRUE else Path(self.boxes).name
-        columns = {name: name for name in MEASURES}
+        columns = {name: name for name in measures}
         return Outcome(sets, mean, by_set(f"{title}: masks from {source}", sets, mean, columns, counts), (plot,))
 
 
@@ -128,28 +140,29 @@ class _Reader:
 
     protocol: BoxesAp
     unit: Unit
-    truth: COCO | None
+    truth: _Official | None
     detected: Mapping[Any, list[dict[str, Any]]] | None
 
     def __call__(self) -> Boxed:
         photo = self.unit.read()
-        if self.truth is None:
-            truth = _rows(photo)
-            image_id = None
-        else:
-            image_id = next(
-                row["id"] for row in self.truth.dataset["images"] if str(row.get("file_name")) == photo.sample.name
-            )
-            truth = _official_rows(self.truth, image_id)
+        image: Mapping[str, Any] = {} if self.truth is None else self.truth.images[photo.sample.name]
+        truth = _rows(photo) if self.truth is None else self.truth.rows(image["id"])
+        federated = self.truth is not None and self.truth.federated
+        searched = {}
+        if federated:
+            searched = {
+                key: list(image.get(name, ())) for key, name in zip(("negative", "unsure"), SEARCHED, strict=True)
+            }
         if self.detected is None:
             real = [row for row in truth if not row["iscrowd"]]
             asked = boxes([_rle(row["rle"]) for row in real])
-            return Boxed(photo, truth, asked, [row["category"] for row in real], None)
-        rows = sorted(self.detected.get(image_id, ()), key=lambda row: -row["score"])[: self.protocol.most]
+            return Boxed(photo, truth, asked, [row["category"] for row in real], None, searched)
+        most = self.protocol.most or (LIMIT if federated else 100)
+        rows = sorted(self.detected.get(image["id"], ()), key=lambda row: -row["score"])[:most]
         xywh = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4)
         xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], 1)
         scores = np.array([row["score"] for row in rows], np.float64)
-        return Boxed(photo, truth, xyxy, [row["category_id"] for row in rows], scores)
+        return Boxed(photo, truth, xyxy, [row["category_id"] for row in rows], scores, searched)
 
 
 def masks_of_boxes(
@@ -174,68 +187,38 @@ def masks_of_boxes(
     return rles, np.concatenate(confidence)
 
 
-def average_precision(lines: Sequence[Line]) -> tuple[Row, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """COCO's figures over photos, and precision at 101 recalls for IoU 0.50 and 0.75, mean over categories.
+class _Official:
+    """What a COCO or LVIS file says of its photos, crowds too.
 
-    lines: size, truth (category, area, iscrowd, rle) and found (category, score, rle) of each photo. Where found has a
-    bbox (XYWH) pycocotools takes its area for that of the mask when sizes are told apart. NaN where there is no true
-    mask of a size.
+    images: rows of "images" by the names of their samples. federated: whether photos were searched for some categories.
     """
-    names = sorted({row["category"] for line in lines for row in line["truth"]}, key=str)
-    category = {name: number for number, name in enumerate(names, 1)}
-    truth: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
-    for image, line in enumerate(lines, 1):
-        for row in line["truth"]:
-            one = {"id": len(truth) + 1, "image_id": image, "category_id": category[row["category"]]}
-            truth.append(one | {"segmentation": row["rle"], "area": row["area"], "iscrowd": row["iscrowd"]})
-        for row in line["found"]:
-            # what is of no category that is true anywhere counts in none, as officially
-            if row["category"] in category:
-                one = {"image_id": image, "category_id": category[row["category"]], "score": row["score"]}
-                found.append(one | {"segmentation": row["rle"]} | ({"bbox": row["bbox"]} if "bbox" in row else {}))
-    if not truth:
-        raise BadSetting("average precision needs true masks")
-    if not found:
-        nothing = np.zeros(101)
-        return dict.fromkeys(MEASURES, 0.0), (nothing, nothing)
-    coco = COCO()
-    sizes = enumerate((line["size"] for line in lines), 1)
-    coco.dataset = {
-        "info": {},
-        "images": [{"id": image, "height": size[0], "width": size[1]} for image, size in sizes],
-        "annotations": truth,
-        "categories": [{"id": number, "name": str(name)} for name, number in category.items()],
-    }
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-        judge = COCOeval(coco, coco.loadRes(found), "segm")
-        judge.evaluate()
-        judge.accumulate()
-        judge.summarize()
-    values = [float("nan") if value < 0 else float(value) for value in judge.stats[: len(MEASURES)]]
-    precision = judge.eval["precision"][:, :, :, 0, -1]  # [IoU thresholds, recalls, categories]
-    known = precision[:, :, (precision > -1).all((0, 1))]
-    return dict(zip(MEASURES, values, strict=True)), (known[0].mean(1), known[5].mean(1))
 
+    def __init__(self, found: CocoSet) -> None:
+        self.file = found.file
+        self.images = {found.name_of(image): image for image in found.images}
+        self.federated = any(name in found.images[0] for name in SEARCHED)
 
-def _official(found: CocoSet) -> COCO:
-    with contextlib.redirect_stdout(io.StringIO()):
-        return COCO(str(found.file))
+    @functools.cached_property
+    def _coco(self) -> COCO:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return COCO(str(self.file))
 
-
-def _official_rows(coco: COCO, image_id: Any) -> list[dict[str, Any]]:
-    """What a COCO file says of a photo, crowds too."""
-    return [
-        {
-            "category": row.get("category_id", ""),
-            "area": float(row["area"]) if "area" in row else float(area([coco.annToRLE(row)])[0]),
-            "iscrowd": int(row.get("iscrowd", 0)),
-            "rle": _text(coco.annToRLE(row)),
-        }
-        for row in coco.imgToAnns[image_id]
-        if row.get("segmentation")
-    ]
+    def rows(self, image_id: Any) -> list[dict[str, Any]]:
+        coco = self._coco
+        found = []
+        for row in coco.imgToAnns[image_id]:
+            if not row.get("segmentation"):
+                continue
+            one = {
+                "category": row.get("category_id", ""),
+                "area": float(row["area"]) if "area" in row else float(area([coco.annToRLE(row)])[0]),
+                "iscrowd": int(row.get("iscrowd", 0)),
+                "rle": _text(coco.annToRLE(row)),
+            }
+            if self.federated:
+                one["frequency"] = coco.cats[row["category_id"]]["frequency"]
+            found.append(one)
+        return found
 
 
 def _rows(photo: Any) -> list[dict[str, Any]]:

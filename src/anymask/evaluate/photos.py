@@ -88,11 +88,14 @@ def mask_units(data: Path, choice: Choice, *, smallest: int = 1, thin_out: bool 
     return units
 
 
-def photo_units(data: Path, choice: Choice, *, smallest: int = 1) -> list[Unit]:
-    """Units of photos with all their masks, at most `choice.cap` photos of a set, evenly spread in file order."""
+def photo_units(data: Path, choice: Choice, *, smallest: int = 1, empty: bool = False) -> list[Unit]:
+    """Units of photos with all their masks, at most `choice.cap` photos of a set, evenly spread in file order.
+
+    empty: also those without a mask.
+    """
     units: list[Unit] = []
     for found in sets_of(data, choice):
-        listed = [one for one in _listed(found, smallest, None) if one.masks]
+        listed = [one for one in _listed(found, smallest, None) if one.masks or empty]
         if choice.cap is not None and choice.cap < len(listed):
             listed = [listed[int(place)] for place in np.linspace(0, len(listed) - 1, choice.cap)]
         units += [_unit(found.name, one, list(range(len(one.masks)))) for one in listed]

@@ -19,7 +19,18 @@ from anymask.evaluate.state import State, alone, state_of
 if TYPE_CHECKING:
     from anymask.models.interface import PromptModel
 
-PACKAGES = ("anymask", "torch", "numpy", "opencv-python-headless", "pycocotools", "scipy", "scikit-image")
+PACKAGES = (
+    *(
+        "anymask",
+        "torch",
+        "numpy",
+        "opencv-python-headless",
+        "pycocotools",
+        "faster-coco-eval",
+        "scipy",
+        "scikit-image",
+    ),
+)
 """Whose versions may change a figure."""
 
 Precision = Literal["float32", "bfloat16"]
