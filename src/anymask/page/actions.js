@@ -52,7 +52,7 @@ export const ACTIONS = [
   { id: "hide", group: "Objects", label: "Hide or show", keys: ["V"], run: hide },
   { id: "hideAll", group: "Objects", label: "Hide or show all", keys: ["Shift+V"], run: hideAll },
   { id: "delete", group: "Objects", label: "Delete", keys: ["Delete", "Backspace"], run: remove },
-  { id: "panel", group: "Objects", label: "Show or hide the list", keys: ["\\"], run: (app) => app.set({ panel: !app.settings.panel }) },
+  { id: "panel", group: "Objects", label: "Show or hide the list", keys: ["\\"], run: (app) => app.set({ panel: !app.panelOpen }) },
 
   { id: "zoomIn", group: "View", label: "Zoom in", keys: ["+", "="], run: (app) => app.view.zoomTo(app.view.scale * 1.4) },
   { id: "zoomOut", group: "View", label: "Zoom out", keys: ["-"], run: (app) => app.view.zoomTo(app.view.scale / 1.4) },

@@ -8,6 +8,7 @@ import { Connection } from "./connection.js";
 import { Emitter } from "./emitter.js";
 import { Decoders } from "./engine/decoders.js";
 import { EngineError, wasAborted } from "./engine/engine.js";
+import { NARROW } from "./narrow.js";
 import { Pictures } from "./pictures.js";
 import { checked, loadSettings, saveSettings } from "./settings.js";
 import { listen } from "./shortcuts.js";
@@ -89,6 +90,11 @@ export class App {
     if (selected !== null && find(picture.history.doc)) return selected;
     const last = this.asking.waiting.at(-1)?.thing ?? 0;
     return Math.max(last, picture.nextId);
+  }
+
+  /** Whether the list of objects is open: as it was chosen, else where there is room. */
+  get panelOpen() {
+    return this.settings.panel ?? this.root.clientWidth >= NARROW;
   }
 
   /** The colour that a click now would paint in. */

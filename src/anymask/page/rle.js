@@ -150,7 +150,7 @@ export function fromBits(size, { x, y, w, h, data }) {
     runs.push(start - last, to * height - start);
     last = to * height;
   }
-  runs.push(height * width - last);
+  if (last < height * width) runs.push(height * width - last);
   return maskOf(size, Uint32Array.from(runs));
 }
 

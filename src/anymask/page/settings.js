@@ -10,7 +10,7 @@
  * @property {boolean} exact a lasso's line is the mask's edge
  * @property {boolean} tidy specks and pinholes of the model's masks are removed
  * @property {boolean} away clicks take away
- * @property {boolean} panel the list of objects is open
+ * @property {boolean | null} panel the list of objects is open; null where there is room for it
  * @property {"auto" | "zoom" | "move"} scrolling
  * @property {"system" | "light" | "dark"} theme
  * @property {string} model empty for the server's own choice
@@ -23,7 +23,7 @@ const PASSING = ["away", "cutout"];
 
 /** @type {Settings} */
 const FIRST = {
-  opacity: 0.45, outline: true, cutout: false, brush: 24, exact: false, tidy: true, away: false, panel: true, scrolling: "auto",
+  opacity: 0.45, outline: true, cutout: false, brush: 24, exact: false, tidy: true, away: false, panel: null, scrolling: "auto",
   theme: "system", model: "", decoder: "auto",
 };
 

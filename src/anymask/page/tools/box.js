@@ -23,10 +23,10 @@ export function boxTool(app) {
    */
   function finish(a, b) {
     const [[ax, ay], [bx, by]] = [within(app, a), within(app, b)];
-    const x0 = Math.floor(Math.min(ax, bx));
-    const y0 = Math.floor(Math.min(ay, by));
-    const x1 = Math.ceil(Math.max(ax, bx));
-    const y1 = Math.ceil(Math.max(ay, by));
+    const x0 = Math.round(Math.min(ax, bx));
+    const y0 = Math.round(Math.min(ay, by));
+    const x1 = Math.round(Math.max(ax, bx));
+    const y1 = Math.round(Math.max(ay, by));
     if (x1 - x0 < SMALLEST || y1 - y0 < SMALLEST) return app.say("That box is too small: drag from corner to corner.");
     app.asking.ask({ label: "Box", box: [x0, y0, x1, y1], started: b.time });
   }

@@ -6,7 +6,7 @@ import { find } from "../state.js";
 import { el, pressed } from "./dom.js";
 
 const SIDE = 52; // CSS pixels
-const GAP = 12;
+const GAP = 18;
 
 /** @param {import("../app.js").App} app */
 export function candidates(app) {
@@ -39,24 +39,24 @@ export function candidates(app) {
   /** @param {import("../state.js").Thing} thing */
   function place(thing) {
     const { view } = app;
-    const [x, y, w, h] = thing.mask.box;
-    const a = view.toStage(x, y);
-    const b = view.toStage(x + w, y + h);
+    // beside all of the candidates: the next click is likely to be on one of them
+    const boxes = [thing.mask, ...thing.candidates.map((one) => one.mask)].filter((mask) => mask.area).map((mask) => mask.box);
+    if (!boxes.length) return;
+    const a = view.toStage(Math.min(...boxes.map((one) => one[0])), Math.min(...boxes.map((one) => one[1])));
+    const b = view.toStage(Math.max(...boxes.map((one) => one[0] + one[2])), Math.max(...boxes.map((one) => one[1] + one[3])));
     const { room } = view;
     const { offsetWidth: width, offsetHeight: height } = box;
-    let left = (a.x + b.x) / 2 - width / 2;
-    let top = b.y + GAP;
-    if (top + height > room.y + room.height) top = a.y - height - GAP;
-    if (top < room.y) {
-      // no room above or below: beside the object
-      top = Math.max(room.y, Math.min(room.y + room.height - height, (a.y + b.y) / 2 - height / 2));
-      left = b.x + GAP + width < room.x + room.width ? b.x + GAP : a.x - width - GAP;
-      if (left < room.x) {
-        left = room.x + room.width - width;
-        top = room.y + room.height - height;
-      }
-    }
-    left = Math.max(room.x, Math.min(room.x + room.width - width, left));
+    const [right, bottom] = [room.x + room.width, room.y + room.height];
+    const middle = { left: (a.x + b.x - width) / 2, top: (a.y + b.y - height) / 2 };
+    const places = [
+      { left: b.x + GAP, top: middle.top }, { left: a.x - GAP - width, top: middle.top },
+      { left: middle.left, top: b.y + GAP }, { left: middle.left, top: a.y - GAP - height },
+    ];
+    const fits = (/** @type {{left: number, top: number}} */ one) =>
+      one.left >= room.x - 1 && one.top >= room.y - 1 && one.left + width <= right + 1 && one.top + height <= bottom + 1;
+    const place = places.find(fits) ?? { left: right - width, top: bottom - height };
+    const left = Math.max(room.x, Math.min(right - width, place.left));
+    const top = Math.max(room.y, Math.min(bottom - height, place.top));
     box.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   }
 

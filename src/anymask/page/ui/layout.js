@@ -1,5 +1,6 @@
 // @ts-check
 /** All parts of the app in their places. */
+import { NARROW } from "../narrow.js";
 import { candidates } from "./candidates.js";
 import { drop } from "./drop.js";
 import { el } from "./dom.js";
@@ -28,15 +29,16 @@ export function layOut(app) {
   const resize = () => {
     const { width, height, left, top: y } = stage.getBoundingClientRect();
     if (!width || !height) return;
-    const phone = width < 760;
+    const phone = width < NARROW;
     const covered = (/** @type {HTMLElement} */ part) => (part.offsetParent ? part.getBoundingClientRect() : null);
     const right = !phone && covered(panel);
     const side = !phone && covered(tools);
-    const bottoms = [film, options, phone ? tools : null].map((part) => (part && covered(part)?.top) || Infinity);
+    const bottoms = [options, ...(phone ? [tools, panel] : [film])].map((part) => covered(part)?.top ?? Infinity);
+    const tops = [top, ...(phone ? [film] : [])].map((part) => covered(part)?.bottom ?? 0);
     const margin = phone ? 10 : 18;
     app.view.resize(width, height, {
       left: (side ? side.right - left : 0) + margin,
-      top: top.getBoundingClientRect().bottom - y + margin,
+      top: Math.max(...tops) - y + margin,
       right: (right ? left + width - right.left : 0) + margin,
       bottom: height - (Math.min(height + y, ...bottoms) - y) + margin,
     });

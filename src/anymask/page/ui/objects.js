@@ -32,7 +32,7 @@ export function objects(app) {
     if (before) /** @type {HTMLElement | null} */ (list.querySelector(`[data-id="${before}"] [data-part="${which}"]`))?.focus();
     empty.hidden = things.length > 0;
     count.textContent = things.length ? String(things.length) : "";
-    panel.classList.toggle("open", app.settings.panel);
+    panel.classList.toggle("open", app.panelOpen);
     opacity.value = String(Math.round(app.settings.opacity * 100));
     figure.textContent = `${opacity.value} %`;
   };

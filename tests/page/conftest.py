@@ -1,0 +1,175 @@
+"""A real server, a real browser, and a page with a photo open in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+LONG = 60_000
+"""Milliseconds that a busy machine may take for anything."""
+
+
+class Server:
+    """`anymask serve` in a process of its own, on a port that stays the same when it is started again."""
+
+    def __init__(self, *options: str) -> None:
+        self.options, self.port = options, 0
+        self.process: subprocess.Popen[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "anymask", "serve", "--no-browser", "--port", str(self.port), *self.options]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
+        said = ""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            said += line
+            found = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
+            if found:
+                self.port = int(found.group(1))
+                return
+        raise RuntimeError(f"the server did not start: {said}")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+            self.process = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    pytest.importorskip("uvicorn", reason="the server's packages are not here: pip install 'anymask[serve]'")
+    running = Server()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A headless browser; Debian's, since nothing is downloaded for a test."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not here: pip install playwright")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def picture() -> Path:
+    """A photo that may be used freely: the rocket of scikit-image, public domain, 640 x 427."""
+    skimage = pytest.importorskip("skimage")
+    return Path(skimage.__file__).parent / "data" / "rocket.jpg"
+
+
+class Page:
+    """One browser tab and what tests ask of it."""
+
+    def __init__(self, tab: Any, url: str) -> None:
+        self.tab, self.url = tab, url
+        self.errors: list[str] = []
+        self.hosts: set[str] = set()
+        tab.set_default_timeout(LONG)
+        tab.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        tab.on("pageerror", lambda error: self.errors.append(str(error)))
+        tab.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        tab.goto(f"{url}?hooks&timings")
+        tab.wait_for_selector(".welcome h2")
+
+    def open(self, *files: Path) -> None:
+        with self.tab.expect_file_chooser() as chooser:
+            self.tab.locator("[data-action=open]:visible").first.click()
+        chooser.value.set_files([str(file) for file in files])
+        self.ready()
+
+    def ready(self) -> None:
+        self.tab.wait_for_selector(".state[data-state=ready]", state="attached")
+
+    def wait(self, condition: str) -> None:
+        """Until a JavaScript expression over `app` is true."""
+        self.tab.wait_for_function(f"() => {{ const app = window.anymaskApp; return {condition}; }}")
+
+    def settled(self) -> None:
+        """Until every click is answered and drawn."""
+        self.wait("!app.asking.waiting.length")
+
+    def app(self, expression: str) -> Any:
+        return self.tab.evaluate(f"() => {{ const app = window.anymaskApp; return {expression}; }}")
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where a pixel of the picture is in the window."""
+        place = self.app(f"app.view.toStage({x}, {y})")
+        return place["x"], place["y"]
+
+    def click(self, x: float, y: float, **options: Any) -> None:
+        self.tab.mouse.click(*self.at(x, y), **options)
+        self.settled()
+
+    def drag(self, *places: tuple[float, float], steps: int = 4) -> None:
+        self.tab.mouse.move(*self.at(*places[0]))
+        self.tab.mouse.down()
+        for place in places[1:]:
+            self.tab.mouse.move(*self.at(*place), steps=steps)
+        self.tab.mouse.up()
+        self.settled()
+
+    def press(self, key: str) -> None:
+        self.tab.keyboard.press(key)
+
+    def masks(self) -> list[dict[str, Any]]:
+        """The objects as shown, lowest first: name, area, COCO run lengths."""
+        return self.tab.evaluate(
+            """async () => {
+                const { toCoco } = await import("/rle.js");
+                return window.anymaskApp.doc.things.map((one) => (
+                    { id: one.id, name: one.name, area: one.mask.area, hidden: one.hidden, rle: toCoco(one.mask) }));
+            }"""
+        )
+
+    @property
+    def said(self) -> str:
+        return str(self.tab.locator(".spoken").text_content())
+
+
+@pytest.fixture
+def opened(chromium: Any, server: Server) -> Iterator[Callable[..., Page]]:
+    """Makes pages; afterwards none may have printed an error or asked any host but the server."""
+    made: list[tuple[Page, Any]] = []
+
+    def make(*files: Path, url: str | None = None, quiet: bool = True, **options: Any) -> Page:
+        context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        page = Page(context.new_page(), url or server.url)
+        page.quiet = quiet  # type: ignore[attr-defined]
+        made.append((page, context))
+        if files:
+            page.open(*files)
+        return page
+
+    yield make
+    for page, context in made:
+        errors, hosts = list(page.errors), set(page.hosts)
+        context.close()
+        if page.quiet:  # type: ignore[attr-defined]
+            assert not errors
+        assert hosts <= {urlsplit(page.url).netloc, ""}

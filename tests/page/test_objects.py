@@ -1,0 +1,205 @@
+"""Several objects, everything to pick from, and files that hold what was shown."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def page(opened, picture):
+    return opened(picture)
+
+
+def two_objects(page):
+    page.click(320, 150)
+    page.press("n")
+    page.press("b")
+    page.drag((20, 300), (200, 420))
+    page.press("p")
+    return page.masks()
+
+
+def test_objects_are_named_coloured_hidden_ordered_and_deleted(page):
+    two_objects(page)
+    page.press("F2")
+    page.tab.keyboard.type("Meadow")
+    page.press("Enter")
+    assert [one["name"] for one in page.masks()] == ["Object 1", "Meadow"]
+    before = page.app("app.doc.things[1].colour")
+    page.press("y")
+    assert page.app("app.doc.things[1].colour") != before
+    page.press("Shift+J")
+    assert [one["name"] for one in page.masks()] == ["Meadow", "Object 1"]
+    page.press("v")
+    assert page.masks()[0]["hidden"]
+    page.tab.get_by_label("Show Meadow").click()
+    assert not page.masks()[0]["hidden"]
+    page.press("Delete")
+    assert [one["name"] for one in page.masks()] == ["Object 1"]
+    for _ in range(6):
+        page.press("Control+z")
+    assert [one["name"] for one in page.masks()] == ["Object 1", "Object 2"]
+
+
+def test_everything_offers_all_masks_and_a_click_takes_one(page):
+    page.press("a")
+    page.wait("app.pictures.current.everything?.state === 'done'")
+    count = page.app("app.pictures.current.everything.masks.length")
+    assert count > 0 and f"{count} masks" in page.tab.locator(".options").inner_text()
+    x, y = page.tab.evaluate(
+        """async () => {
+            const { bitsOf } = await import("/rle.js");
+            const masks = window.anymaskApp.pictures.current.everything.masks.map((one) => one.mask);
+            const mask = masks.reduce((a, b) => (a.area < b.area ? a : b));
+            const { x, y, w, data } = bitsOf(mask);
+            const at = data.indexOf(1);
+            return [x + (at % w) + 0.5, y + Math.floor(at / w) + 0.5];
+        }"""
+    )
+    page.click(x, y)
+    [taken] = page.masks()
+    assert taken["area"] == min(page.app("app.pictures.current.everything.masks.map((one) => one.mask.area)"))
+    page.click(x, y)
+    assert page.masks() == []
+    # a taken mask is an object like any other: it can be clicked on
+    page.press("Control+z")
+    page.press("p")
+    page.click(x, y)
+    assert page.app("app.doc.things[0].asks.length") == 1
+
+
+def test_everything_can_be_stopped(page):
+    page.tab.route("**/events", lambda route: None)  # the job never ends
+    page.press("a")
+    page.tab.get_by_text("Stop", exact=True).click()
+    page.wait("app.pictures.current.everything === null && app.tool.name === 'point'")
+
+
+def test_coco_file_holds_what_the_page_shows_pixel_for_pixel(page, tmp_path):
+    shown = two_objects(page)
+    with page.tab.expect_download() as saved:
+        page.press("Control+s")
+    path = tmp_path / "out.json"
+    saved.value.save_as(path)
+    assert saved.value.suggested_filename.endswith(".json")
+    from anymask.records import coco
+
+    [record] = coco.read(path)
+    assert [label for label in record.masks.labels] == ["Object 1", "Object 2"]
+    for rle, one in zip(record.masks.rle, shown, strict=True):
+        assert list(rle["size"]) == [427, 640]
+        assert rle["counts"] == one["rle"]["counts"].encode()
+    assert json.loads(path.read_text())["images"][0]["file_name"] == "rocket.jpg"
+
+
+def test_hidden_objects_are_not_exported_and_pictures_match_the_mask(page):
+    from pycocotools import mask as coco
+
+    shown = two_objects(page)
+    page.tab.get_by_label("Hide Object 2").click()
+    page.tab.get_by_role("button", name="Export").click()
+    with page.tab.expect_download() as saved:
+        page.tab.get_by_role("menuitem", name="Cut-out as PNG").click()
+    content = saved.value.path().read_bytes()
+    assert saved.value.suggested_filename.endswith(".png")
+    alpha = np.asarray(Image.open(io.BytesIO(content)).convert("RGBA"))[..., 3] > 0
+    rle = shown[0]["rle"]
+    assert alpha.sum() == coco.area({"size": rle["size"], "counts": rle["counts"].encode()})
+
+
+def test_svg_and_mask_downloads_are_of_their_kind(page):
+    two_objects(page)
+    with page.tab.expect_download() as svg:
+        page.press("Shift+S")
+    assert b"<svg" in svg.value.path().read_bytes()
+    with page.tab.expect_download() as png:
+        page.press("Shift+P")
+    assert png.value.path().read_bytes()[:2] in (b"\x89P", b"PK")
+
+
+def test_cutout_goes_to_the_clipboard_in_the_size_of_its_box(opened, picture):
+    page = opened(picture, permissions=["clipboard-read", "clipboard-write"])
+    page.click(320, 150)
+    page.press("Control+c")
+    page.wait("document.querySelector('.spoken').textContent === 'Cut-out copied.'")
+    size = page.tab.evaluate(
+        """async () => {
+            const [item] = await navigator.clipboard.read();
+            const bitmap = await createImageBitmap(await item.getType("image/png"));
+            return [bitmap.width, bitmap.height];
+        }"""
+    )
+    assert size == page.app("app.doc.things[0].mask.box.slice(2)")
+
+
+def test_a_strip_of_pictures_keeps_the_work_on_each(opened, picture):
+    folder = picture.parent
+    page = opened(picture, folder / "coffee.png")
+    assert page.tab.locator(".strip li").count() == 2
+    page.click(300, 200)
+    first = page.masks()
+    page.press("PageDown")
+    page.ready()
+    assert page.masks() == []
+    page.press("PageUp")
+    page.ready()
+    assert page.masks() == first
+
+
+def test_runs_and_tidying_agree_with_pycocotools_on_any_mask(opened):
+    """The page's own run lengths against the official library, over random masks."""
+    from pycocotools import mask as coco
+
+    page = opened()
+    rng = np.random.default_rng(3)
+    for trial in range(12):
+        height, width = int(rng.integers(1, 40)), int(rng.integers(1, 40))
+        dense = rng.random((height, width)) < rng.random()
+        if trial % 3 == 0:
+            dense[:] = trial % 2
+        rle = coco.encode(np.asfortranarray(dense.astype(np.uint8)))
+        given = {"size": [height, width], "counts": rle["counts"].decode()}
+        back, box, area, through, minus = page.tab.evaluate(
+            """async (given) => {
+                const { fromCoco, toCoco, bitsOf, fromBits, combine } = await import("/rle.js");
+                const mask = fromCoco(given);
+                const again = fromBits(mask.size, bitsOf(mask));
+                const all = fromBits(mask.size, { x: 0, y: 0, w: given.size[1], h: given.size[0],
+                    data: new Uint8Array(given.size[0] * given.size[1]).fill(1) });
+                return [toCoco(mask).counts, mask.box, mask.area, toCoco(again).counts,
+                    toCoco(combine(all, mask, "minus")).counts];
+            }""",
+            given,
+        )
+        assert back == through == given["counts"]
+        assert area == dense.sum() and box == [int(value) for value in coco.toBbox(rle)]
+        other = coco.encode(np.asfortranarray((~dense).astype(np.uint8)))
+        assert minus == other["counts"].decode()
+
+
+def test_tidying_removes_specks_and_fills_pinholes_but_spares_what_was_clicked(opened):
+    from pycocotools import mask as coco
+
+    page = opened()
+    dense = np.zeros((60, 60), bool)
+    dense[10:50, 10:50] = True
+    dense[30, 30] = dense[20, 20] = False
+    dense[2, 2] = dense[55, 55] = True
+    rle = coco.encode(np.asfortranarray(dense.astype(np.uint8)))
+    counts = page.tab.evaluate(
+        """async (given) => {
+            const { fromCoco, toCoco } = await import("/rle.js");
+            const { tidy } = await import("/tidy.js");
+            return toCoco(tidy(fromCoco(given), [[2.5, 2.5], [20.5, 20.5]], [1, 0])).counts;
+        }""",
+        {"size": [60, 60], "counts": rle["counts"].decode()},
+    )
+    expected = dense.copy()
+    expected[30, 30] = True
+    expected[55, 55] = False
+    assert np.array_equal(coco.decode({"size": [60, 60], "counts": counts.encode()}).astype(bool), expected)
