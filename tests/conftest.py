@@ -48,3 +48,13 @@ def photo() -> np.ndarray:
     inside = ((x - 70) / 30) ** 2 + ((y - 45) / 20) ** 2 < 1
     picture[inside] = [200, 160, 60]
     return picture.astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def server():
+    """`anymask serve` with the model inside, in a process of its own; one for all tests of a worker."""
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    from serving import Running
+
+    with Running("--rate", "100000") as running:
+        yield running

@@ -18,7 +18,19 @@ import anymask
 
 ROOT = Path(__file__).resolve().parents[1]
 
-PUBLIC = ["AnymaskError", "Image", "Masks", "Prompts", "Session", "__version__", "everything", "load", "segment"]
+PUBLIC = [
+    "AnymaskError",
+    "Image",
+    "Masks",
+    "Prompts",
+    "Session",
+    "__version__",
+    "click",
+    "connect",
+    "everything",
+    "load",
+    "segment",
+]
 """Fixed: later releases add names, none is renamed or taken away."""
 
 ROUTES = "anymask.serve.routes."

@@ -9,18 +9,33 @@ __version__ = "0.1.0"
 # Names are looked up on first use, so that `import anymask` stays instant and torch loads only when a model does.
 _WHERE = {
     "load": "anymask.models.load",
+    "click": "anymask.widget.click",
     "Session": "anymask.session.session",
     "segment": "anymask.session.segment",
     "everything": "anymask.session.everything",
+    "connect": "anymask.client.remote",
     "Prompts": "anymask.prompts.prompts",
     "Masks": "anymask.masks.masks",
     "Image": "anymask.pixels.image",
     "AnymaskError": "anymask.errors",
 }
 
-__all__ = ["AnymaskError", "Image", "Masks", "Prompts", "Session", "__version__", "everything", "load", "segment"]
+__all__ = [
+    "AnymaskError",
+    "Image",
+    "Masks",
+    "Prompts",
+    "Session",
+    "__version__",
+    "click",
+    "connect",
+    "everything",
+    "load",
+    "segment",
+]
 
 if TYPE_CHECKING:
+    from anymask.client.remote import connect
     from anymask.errors import AnymaskError
     from anymask.masks.masks import Masks
     from anymask.models.load import load
@@ -29,6 +44,7 @@ if TYPE_CHECKING:
     from anymask.session.everything import everything
     from anymask.session.segment import segment
     from anymask.session.session import Session
+    from anymask.widget.click import click
 
 
 def __getattr__(name: str) -> Any:

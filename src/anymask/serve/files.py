@@ -17,8 +17,10 @@ from anymask.masks.masks import Masks
 from anymask.masks.rle import decode_one, merge
 from anymask.pixels.image import Image
 from anymask.records import coco, cutouts, labelmap, svg
-from anymask.records.formats import FORMATS, format_named
+from anymask.records.formats import FORMATS, Format, format_named
 from anymask.records.record import ImageRef, Provenance, Record
+from anymask.records.voc import Voc
+from anymask.records.yolo import Yolo
 
 OWN = ("coco", "png", "masks", "labels", "svg", "cutout")
 """Formats written here; the other names are those of folder runs, as a ZIP archive where they are several files."""
@@ -75,7 +77,8 @@ def written(
         raise BadSetting(f"formats are {', '.join(dict.fromkeys([*OWN, *FORMATS]))}; got {form!r:.60}")
     # without a path: formats that bring the picture along would look for it on this machine's disk
     unnamed = Record(ImageRef(None, image.size, image.digest), masks, record.made_by)
-    chosen = format_named(form)
+    names = tuple(sorted({label or coco.UNNAMED for label in masks.labels}))
+    chosen: Format = Yolo(names) if form == "yolo" else Voc(names) if form == "voc" else format_named(form)
     made = chosen.files(unnamed, stem)
     for path, pieces in chosen.finish([stem], lambda wanted: made[wanted]):
         made[path] = b"".join(pieces)

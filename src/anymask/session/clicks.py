@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from anymask.masks.masks import Masks
 from anymask.masks.rle import RLE, iou, lengths
 from anymask.prompts.prompts import Prompts
+from anymask.prompts.steps import Points
 
 SAME = 0.98
 """Candidates of a higher IoU than this look the same to a person; one of them is offered."""
-
-Points = tuple[tuple[float, ...], ...]
-"""(x, y) pixels of the original image, in the order they were clicked."""
 
 
 @dataclass(frozen=True)

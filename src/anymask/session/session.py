@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from anymask.errors import BadPrompt, BadSetting
+from anymask.errors import BadSetting
 from anymask.masks.masks import Masks
 from anymask.models.interface import Embedding, PromptModel
 from anymask.models.load import load
 from anymask.pixels.image import Image, ImageLike
+from anymask.pixels.resize import HW
 from anymask.prompts.prompts import Prompts
+from anymask.prompts.steps import Points, Step, Steps
 from anymask.session.answers import as_masks
 from anymask.session.clicks import Clicks
 from anymask.session.embeddings import MEMORY, EmbeddingCache
@@ -37,19 +38,7 @@ def _promptable(model: object) -> PromptModel:
     return model
 
 
-@dataclass(frozen=True)
-class _Step:
-    """A point in the life of a session: what was pointed at, and the answers to it."""
-
-    points: tuple[tuple[float, ...], ...] = ()
-    labels: tuple[int, ...] = ()
-    box: tuple[float, ...] | None = None
-    candidates: Masks | None = None
-    chosen: int = 0
-    note: str = ""
-
-
-class Session:
+class Session(Steps):
     """An image and a model, ready for prompts. The image is encoded once, here.
 
     image: path, bytes, PIL image, numpy HWC or torch CHW array, or an anymask Image.
@@ -75,7 +64,7 @@ class Session:
         self.image = image
         self.model = model
         self.embedding = embedding
-        self._steps = [_Step()]
+        self.reset()
 
     @classmethod
     def batch(
@@ -94,6 +83,11 @@ class Session:
             session._start(image, loaded, embedding)
             sessions.append(session)
         return sessions
+
+    @property
+    def size(self) -> HW:
+        """(H, W) of the image in pixels."""
+        return self.image.size
 
     # single questions
 
@@ -132,82 +126,12 @@ class Session:
         joined = Masks.join(parts)
         return joined[np.argsort(joined.ids, kind="stable")]
 
-    # clicks that build on each other
+    # clicks that build on each other: see Steps
 
-    @property
-    def candidates(self) -> Masks:
-        """The alternatives of the last step, best first; row 0 of a first click is not always what was meant."""
-        return self._now.candidates if self._now.candidates is not None else Masks(self.image.size, [])
-
-    @property
-    def mask(self) -> Masks:
-        """The mask as it stands: one row, or none before the first prompt."""
-        candidates = self.candidates
-        return candidates[[self._now.chosen]] if len(candidates) else candidates
-
-    @property
-    def note(self) -> str:
-        """Empty, or a sentence when the last step could not do what it was asked to."""
-        return self._now.note
-
-    @property
-    def steps(self) -> int:
-        """How many steps `undo` can take back."""
-        return len(self._steps) - 1
-
-    def click(self, x: float, y: float, inside: bool = True) -> Masks:
-        """Adds a click, at (x, y) in pixels, that belongs to the object (inside) or does not.
-
-        The logits of the mask as it stands are fed back. The answer agrees with at least as many clicks as the mask
-        before it did; where no new candidate does, the mask is kept and `note` says so.
-        """
-        if not isinstance(inside, (bool, int, np.bool_)) or inside not in (0, 1):
-            raise BadPrompt(f"inside is True or False, got {inside!r:.40}")
-        now = self._now
-        points, labels = (*now.points, _floats(x, y)), (*now.labels, int(inside))
-        if not any(labels) and now.box is None:
-            raise BadPrompt("the first click must be inside the object; a click outside takes away from a mask")
-        return self._ask(points, labels, now.box)
-
-    def box(self, x0: float, y0: float, x1: float, y1: float) -> Masks:
-        """Sets the box around the object, XYXY in pixels; it replaces an earlier one, clicks stay."""
-        return self._ask(self._now.points, self._now.labels, _floats(x0, y0, x1, y1))
-
-    def choose(self, index: int) -> Masks:
-        """Takes another of the `candidates`; later clicks refine that one. Can be undone."""
-        count = len(self.candidates)
-        if isinstance(index, bool) or not isinstance(index, (int, np.integer)) or not 0 <= index < count:
-            raise BadSetting(f"there are {count} candidates, numbered from 0; got {index!r:.40}")
-        index = int(index)
-        now = self._now
-        self._steps.append(_Step(now.points, now.labels, now.box, now.candidates, index))
-        return self.mask
-
-    def undo(self) -> Masks:
-        """Takes the last step back; does nothing at the start."""
-        if len(self._steps) > 1:
-            self._steps.pop()
-        return self.mask
-
-    def reset(self) -> None:
-        """Back to no prompts at all."""
-        self._steps = [_Step()]
-
-    @property
-    def _now(self) -> _Step:
-        return self._steps[-1]
-
-    def _ask(
-        self,
-        points: tuple[tuple[float, ...], ...],
-        labels: tuple[int, ...],
-        box: tuple[float, ...] | None,
-    ) -> Masks:
+    def _answer(self, points: Points, labels: tuple[int, ...], box: tuple[float, ...] | None) -> Step:
         asked = Clicks(points, labels, box, self.mask)
-        answers = [self.answer(one.prompts, one.multimask) for one in asked.questions()]
-        candidates, note = asked.settle(answers)
-        self._steps.append(_Step(points, labels, box, candidates, 0, note))
-        return self.mask
+        candidates, note = asked.settle([self.answer(one.prompts, one.multimask) for one in asked.questions()])
+        return Step(points, labels, box, candidates, 0, note)
 
     def __repr__(self) -> str:
         height, width = self.image.size
@@ -216,14 +140,6 @@ class Session:
 
 def _loaded(model: PromptModel | str | None) -> PromptModel:
     return named_model(model) if model is None or isinstance(model, str) else _promptable(model)
-
-
-def _floats(*values: float) -> tuple[float, ...]:
-    """Coordinates as plain floats, or BadPrompt."""
-    try:
-        return tuple(float(value) for value in values)
-    except (TypeError, ValueError, OverflowError):
-        raise BadPrompt(f"coordinates are numbers in pixels, got {values!r:.80}") from None
 
 
 def _cache(cache: EmbeddingCache | str | Path | None) -> EmbeddingCache:

@@ -101,5 +101,5 @@ def _sentence(problems: Any) -> str:
     place = ".".join(str(part) for part in first.get("loc", ()) if part != "body")
     text = str(first.get("msg", "is not of the documented form"))
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    where = f"{place[:100]}: " if place else ""
+    where = f"{place[:100]}: " if place else "the body: "
     return f"the request is not of the documented form: {where}{text[:200]}{more}; see /docs"
