@@ -7,9 +7,9 @@ Without --data it trains on scenes that it draws. Steps have the corrections tha
 FLOPs: of the forward and the backward pass as `torch.utils.flop_counter` counts them without torch.compile, two for a
 multiplication and an addition; what checkpointing computes again is not counted. Utilisation: of the largest rate that
 square matrix products reach in the same processes with the same threads, in the recipe's precision (and in float32),
-measured just before. Waiting: share of the time in which a step stood still for its examples; with `--loaders 1` another
-process draws them ahead. Busy: share of its threads' time that a process got; far below 100%, something else was
-running.
+measured just before. Waiting: share of the time in which a step stood still for its examples; with `--loaders 1`
+another process draws them ahead. Busy: share of its threads' time that a process got; far below 100%, something else
+was running.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from anymask.train.rounds import DTYPES, Promptable
 from anymask.train.sampler import Batches
 from anymask.train.settings import Phase, TrainSettings, recipe
 
-PRODUCTS = (1024, 2048, 4096)
+PRODUCTS = {"cpu": (1024, 2048), "cuda": (4096, 8192)}
 """Sides of the square matrices whose product shows the peak; the fastest counts."""
 
 
@@ -103,13 +103,13 @@ def flops(job: run.Job, counts: set[int]) -> dict[int, int]:
 def peak(dtype: torch.dtype, device: torch.device, seconds: float) -> float:
     """The largest rate of products of square matrices that lasts, in FLOP/s, in this process."""
     best = 0.0
-    for side in PRODUCTS:
+    for side in PRODUCTS.get(device.type, (2048,)):
         a = torch.randn(side, side, device=device).to(dtype)
         out = torch.empty_like(a)
         torch.mm(a, a, out=out)
         _settle(device)
         times, began = [], time.perf_counter()
-        while len(times) < 3 or time.perf_counter() - began < seconds / len(PRODUCTS):
+        while len(times) < 3 or time.perf_counter() - began < seconds / 2:
             start = time.perf_counter()
             torch.mm(a, a, out=out)
             _settle(device)

@@ -32,7 +32,7 @@ def made(job):
 
 running.start = made
 if __name__ == "__main__":
-    settings = TrainSettings(steps=6, images=4, at_once=1, masks=2, warmup=2, rate=1e-2, encoder_rate=1.0,
+    settings = TrainSettings(steps=6, images=4, at_once=1, masks=2, warmup=2, rate=2e-3, encoder_rate=1.0,
                              precision="float32", method={method!r}, phases=(Phase(1.0, {side}, (0.9, 1.2)),),
                              drop_path={drop_path}, checkpointing={checkpointing})
     job = running.Job({name!r}, (Path({data!r}),), Path(sys.argv[1]), settings, save_minutes=0.0,

@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,8 @@ AVERAGE = "average.safetensors"
 COUNTERS = "counters.json"
 FORMAT = 2
 LOG_EVERY = 20
+PATIENCE = timedelta(hours=3)
+"""How long processes wait for each other."""
 
 
 @dataclass
@@ -58,12 +62,17 @@ def accelerator(precision: str = "float32", *, cpu: bool = False) -> Accelerator
     """Accelerate's view of this process: its device, its rank, and how gradients are averaged.
 
     precision: only float16 needs it, for scaled gradients; bfloat16 is the tasks' own autocast.
+    Raises BadSetting where a launcher asks accelerate to shard by itself (see `spread.asked_by_launcher`).
     """
     library = extras.need("accelerate", extra="train", to="train")
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise BadSetting("this command cannot shard its parameters; start it without --use_fsdp")
     # which parameters take part depends on the step: without corrections nothing reads earlier logits
     ddp = library.utils.DistributedDataParallelKwargs(find_unused_parameters=True)
+    # one process of a machine decodes the photos while the others wait; the dead are noticed by the launcher
+    patient = library.utils.InitProcessGroupKwargs(timeout=PATIENCE)
     mixed = "fp16" if precision == "float16" else "no"
-    found: Accelerator = library.Accelerator(mixed_precision=mixed, cpu=cpu, kwargs_handlers=[ddp])
+    found: Accelerator = library.Accelerator(mixed_precision=mixed, cpu=cpu, kwargs_handlers=[ddp, patient])
     return found
 
 

@@ -104,7 +104,7 @@ class Shards(Spread):
             raise BadSetting("sharding needs several processes; start more, or leave out --sharded")
         if accelerator.scaler is not None:
             raise BadSetting("sharding does not scale gradients as float16 needs it; use bfloat16 or float32")
-        if torch.__version__ < (2, 7):
+        if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 7):
             raise BadSetting(f"sharding needs torch 2.7 or later, this is {torch.__version__}")
         from torch.distributed.device_mesh import init_device_mesh
 
