@@ -58,7 +58,7 @@
  * @property {(id: string, settings: object, told: (job: Job) => void, signal: AbortSignal) => Promise<Answer>} everything
  * @property {(id: string, format: string, things: ExportThing[]) => Promise<{blob: Blob, name: string}>} export
  * @property {(id: string, model: string) => Promise<ArrayBuffer>} [embedding]
- * @property {string} [decoderUrl] where `decoder.onnx` files are, with {model} in it
+ * @property {(model: string) => Promise<ArrayBuffer>} [decoder] the decoder part as ONNX
  * @property {string} [runtimeUrl] where onnxruntime-web's files are
  */
 

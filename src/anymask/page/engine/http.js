@@ -20,7 +20,6 @@ export class HttpEngine {
     this.base = new URL(base);
     this.token = token;
     this.fetch = fetcher;
-    this.decoderUrl = new URL("api/models/{model}/decoder.onnx", this.base).href;
     this.runtimeUrl = new URL("runtime/", this.base).href;
   }
 
@@ -108,6 +107,11 @@ export class HttpEngine {
   async embedding(id, model) {
     const reply = await this.#ask(`api/images/${id}/embedding?model=${encodeURIComponent(model)}`);
     return reply.arrayBuffer();
+  }
+
+  /** @param {string} model */
+  async decoder(model) {
+    return (await this.#ask(`api/models/${encodeURIComponent(model)}/decoder.onnx`)).arrayBuffer();
   }
 
   /**
