@@ -108,7 +108,8 @@ def peak(dtype: torch.dtype, device: torch.device, seconds: float) -> float:
         out = torch.empty_like(a)
         torch.mm(a, a, out=out)
         _settle(device)
-        times, began = [], time.perf_counter()
+        times: list[float] = []
+        began = time.perf_counter()
         while len(times) < 3 or time.perf_counter() - began < seconds / 2:
             start = time.perf_counter()
             torch.mm(a, a, out=out)
