@@ -17,7 +17,7 @@ from anymask.models.catalogue import card as card_of
 from anymask.models.digest import digest
 from anymask.models.download import Progress, fetch, find
 from anymask.models.layout import build_bare, not_yet, recognise
-from anymask.models.onnx_files import DECODER, ENCODER, LOW_RES
+from anymask.models.onnx_files import DECODER, ENCODER
 from anymask.models.weights import apply, read
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _exported(name: str | os.PathLike[str] | None, weights: str | os.PathLike[st
         return None
     path = Path(named).expanduser()
     with suppress(OSError, ValueError):
-        if path.suffix.lower() == ".onnx" or any((path / file).is_file() for file in (ENCODER, DECODER, LOW_RES)):
+        if path.suffix.lower() == ".onnx" or any((path / file).is_file() for file in (ENCODER, DECODER)):
             return path
     return None
 

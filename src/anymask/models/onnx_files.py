@@ -1,7 +1,7 @@
 """ONNX files that `anymask export` wrote: what they say of themselves, and how they run, without torch.
 
-A folder holds `encoder.onnx` and `decoder.onnx`, and perhaps `decoder.low-res.onnx`, the decoder without the masks at
-the photo's size. Each file carries an `About` in its metadata, so that it needs nothing beside it.
+A folder holds `encoder.onnx` and `decoder.onnx`. Each file carries an `About` in its metadata, so that it needs nothing
+beside it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ LAYOUT = 1
 EXTRA = "export"
 ENCODER = "encoder.onnx"
 DECODER = "decoder.onnx"
-LOW_RES = "decoder.low-res.onnx"
 
 EMBEDDING = {"image_embeddings": "image", "high_res_0": "high_res_0", "high_res_1": "high_res_1"}
 """Outputs of an encoder and inputs of a decoder -> names of an embedding's tensors."""
@@ -150,15 +149,12 @@ def find_parts(path: str | Path) -> tuple[Path, Path]:
     if not path.exists():
         raise BadWeights(f"there is no file or folder {path}")
     folder = path if path.is_dir() else path.parent
-    encoder = folder / ENCODER
-    decoder = next((folder / name for name in (LOW_RES, DECODER) if (folder / name).is_file()), folder / DECODER)
-    if path.is_file() and path.name not in (ENCODER, DECODER, LOW_RES):
+    encoder, decoder = folder / ENCODER, folder / DECODER
+    if path.is_file() and path.name not in (ENCODER, DECODER):
         raise BadWeights(
-            f"{path.name} is not one of the names that 'anymask export' gives ({ENCODER}, {DECODER}, {LOW_RES}); "
-            "rename it, or name the folder"
+            f"{path.name} is not one of the names that 'anymask export' gives, {ENCODER} and {DECODER}; rename it, or name "
+            "the folder that holds both"
         )
-    if path.is_file() and path.name != ENCODER:
-        decoder = path
     for part in (encoder, decoder):
         if not part.is_file():
             raise BadWeights(
