@@ -200,7 +200,10 @@ def measured(job: run.Job, processes: int, sides: list[int], loaders: list[int],
     """The rows of so many processes."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.json"
-        run.together(one_process, (job, sides, loaders, steps, file), processes, cpu=job.cpu)
+        if processes == 1:
+            alone(one_process, job, sides, loaders, steps, file)
+        else:
+            run.together(one_process, (job, sides, loaders, steps, file), processes, cpu=job.cpu)
         rows: list[dict[str, Any]] = json.loads(file.read_text())
         return rows
 

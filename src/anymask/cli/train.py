@@ -34,7 +34,9 @@ def train(
     compiled: Annotated[
         bool | None, typer.Option(help="Fuse with torch.compile (needs a C++ compiler; twice as fast).")
     ] = None,
-    loaders: Annotated[int | None, typer.Option(help="Processes that draw batches ahead, for each process.")] = None,
+    loaders: Annotated[
+        int | None, typer.Option(help="Processes that draw batches ahead, for each process; 4 on a GPU if left out.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of examples and prompts.")] = None,
     processes: Annotated[int, typer.Option(help="On this machine; torchrun and accelerate launch set their own.")] = 1,
     sharded: Annotated[

@@ -25,6 +25,8 @@ SMALLEST_TARGET = 20
 """Pixels on the grid of the answers that a target has at least."""
 LARGEST_SHARE = 2000
 """Photos of one set beyond this number add no weight to it."""
+LOADERS = 4
+"""Processes that draw ahead for each GPU, where a run does not say how many."""
 LARGEST_NOISE = 20.0
 """Pixels that a box's edge is moved at most (Segment Anything, appendix A)."""
 
@@ -188,6 +190,8 @@ class Batches(Dataset[Any]):
         """From a step on, drawn ahead by `settings.loaders` processes of their own."""
         rest = range(step * self.parts, len(self))
         loaders = self.sampler.settings.loaders
+        if loaders is None:
+            loaders = LOADERS if torch.cuda.is_available() else 0
         ahead = {"prefetch_factor": 4, "worker_init_fn": _one_thread} if loaders else {}
         return iter(DataLoader(self, batch_size=None, sampler=rest, num_workers=loaders, collate_fn=_same, **ahead))  # type: ignore[arg-type]
 

@@ -40,6 +40,8 @@ class TrainSettings:
     focal, dice, score: weights of the losses; focal at the beginning and at the end.
     later: weight of each correction's loss. single: of the single-mask token on a lone click.
     average: decay of the moving average a step; it is what is shown and exported.
+    loaders: processes that draw batches ahead, for each process of the run; if left out 4 where there is a GPU to keep
+    busy, else none: on a CPU they would take the cores that compute.
     checkpointing: recompute the image encoder's blocks in the backward pass instead of keeping what they made.
     """
 
@@ -73,11 +75,11 @@ class TrainSettings:
     precision: str = "bfloat16"
     compiled: bool = False
     checkpointing: bool = False
-    loaders: int = 0
+    loaders: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.images < 1 or self.loaders < 0:
+        if self.steps < 1 or self.images < 1 or (self.loaders or 0) < 0:
             raise BadSetting("steps and images must be at least 1, loaders at least 0")
         if self.masks < 2 or self.masks % 2:
             raise BadSetting(f"masks must be even, half start from a box and half from a click; got {self.masks}")
