@@ -11,8 +11,8 @@ import anymask
 from anymask.errors import BadSetting
 from anymask.train import journal
 from anymask.train.distil import KEPT, distil
-from anymask.train.teacher import pair
 from anymask.train.settings import TrainSettings
+from anymask.train.teacher import pair
 
 TINY = "sam-tiny-test"
 
