@@ -5,9 +5,9 @@
     python benchmarks/page_clicks.py --model sam-vit-b --random        # ViT-B with random weights
 
 Needs playwright, onnxruntime and a chromium on the path. A photo of 1800 x 1200 is opened, then clicked at random
-places: each object gets a first click and a second one. The time runs from the pointer's press to the frame after the mask was
-drawn, as the page itself measures it (`?timings`). Beside it: the decoder in the official graph run by onnxruntime
-from Python, the same prompts, up to the thresholded mask.
+places: each object gets a first click and a second one. The time runs from the pointer's press to the frame after the
+mask was drawn, as the page itself measures it (`?timings`). Beside it: the decoder in the official graph run by
+onnxruntime from Python, the same prompts, up to the thresholded mask.
 """
 
 from __future__ import annotations

@@ -92,37 +92,45 @@ export function rgb(colour) {
  */
 function traced({ w, h, data }, smooth) {
   const path = new Path2D();
-  const walked = new Uint8Array(w * h); // the top edges of these pixels are done
-  const inside = (/** @type {number} */ x, /** @type {number} */ y) => x >= 0 && y >= 0 && x < w && y < h && data[y * w + x];
-  for (let start = 0; start < data.length; start++) {
-    if (!data[start] || walked[start] || (start >= w && data[start - w])) continue;
-    const x0 = start % w;
-    const y0 = (start - x0) / w;
-    let [x, y, dx, dy] = [x0, y0, 1, 0];
+  // a rim of nothing around the picture, so that no step needs to look whether it is at the edge
+  const stride = w + 2;
+  const pixels = new Uint8Array(stride * (h + 2));
+  for (let row = 0; row < h; row++) pixels.set(data.subarray(row * w, (row + 1) * w), (row + 1) * stride + 1);
+  const walked = new Uint8Array(pixels.length); // the top edges of these pixels are done
+  // right, down, left, up: a step, and the pixels ahead to the right and left of a corner's lower right pixel
+  const step = [1, stride, -1, -stride];
+  const aheadRight = [0, -1, -1 - stride, -stride];
+  const aheadLeft = [-stride, 0, -1, -1 - stride];
+  const across = [0.5, 0, -0.5, 0];
+  const along = [0, 0.5, 0, -0.5];
+  for (let start = stride; start < pixels.length - stride; start++) {
+    if (!pixels[start] || walked[start] || pixels[start - stride]) continue;
+    let at = start;
+    let heading = 0;
+    let straight = 0;
     let first = true;
     do {
-      if (dx === 1) walked[y * w + x] = 1;
-      x += dx;
-      y += dy;
-      // the two pixels ahead, seen from the corner (x, y)
-      const aheadRight =
-        dx === 1 ? inside(x, y) : dx === -1 ? inside(x - 1, y - 1) : dy === 1 ? inside(x - 1, y) : inside(x, y - 1);
-      const aheadLeft =
-        dx === 1 ? inside(x, y - 1) : dx === -1 ? inside(x - 1, y) : dy === 1 ? inside(x, y) : inside(x - 1, y - 1);
-      let [nx, ny] = [dx, dy];
-      if (!aheadRight) [nx, ny] = [-dy, dx];
-      else if (aheadLeft) [nx, ny] = [dy, -dx];
-      if (nx !== dx) {
-        if (smooth) {
-          if (first) path.moveTo(x - dx / 2, y - dy / 2);
-          else path.lineTo(x - dx / 2, y - dy / 2);
-          path.lineTo(x + nx / 2, y + ny / 2);
-        } else if (first) path.moveTo(x, y);
+      if (heading === 0) walked[at] = 1;
+      at += step[heading];
+      straight += 1;
+      const turn = !pixels[at + aheadRight[heading]] ? 1 : pixels[at + aheadLeft[heading]] ? 3 : 0;
+      if (!turn) continue;
+      const next = (heading + turn) & 3;
+      const x = (at % stride) - 1;
+      const y = (at - x - 1) / stride - 1;
+      if (!smooth) {
+        if (first) path.moveTo(x, y);
         else path.lineTo(x, y);
-        first = false;
+      } else {
+        if (first) path.moveTo(x - across[heading], y - along[heading]);
+        // after a single step this middle is the one just drawn to
+        else if (straight > 1) path.lineTo(x - across[heading], y - along[heading]);
+        path.lineTo(x + across[next], y + along[next]);
       }
-      [dx, dy] = [nx, ny];
-    } while (x !== x0 || y !== y0 || dx !== 1);
+      first = false;
+      straight = 0;
+      heading = next;
+    } while (at !== start || heading !== 0);
     path.closePath();
   }
   return path;
