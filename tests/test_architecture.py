@@ -33,7 +33,7 @@ PUBLIC = [
 ]
 """Fixed: later releases add names, none is renamed or taken away."""
 
-ROUTES = "anymask.serve.routes."
+ROUTES = ("anymask.serve.routes.", "anymask.serve.cvat", "anymask.serve.label_studio")
 """Modules that need the extra `serve`; only `serve.app.create_app` imports them, and asks for it first."""
 
 MODULES = sorted(found.name for found in pkgutil.walk_packages(anymask.__path__, "anymask."))

@@ -1,7 +1,8 @@
-"""What nobody gets from the server: not by hostile files, other sites, wrong names, guessed tokens, or sheer numbers."""
+"""What nobody gets from the server: by hostile files, other sites, wrong names, guessed tokens, or sheer numbers."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import json
@@ -12,6 +13,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from pycocotools import mask as coco
 
 from serving import Running
 
@@ -112,7 +114,8 @@ def test_a_file_name_stays_a_name(web, name):
     mask = {"size": [20, 30], "counts": [300, 300]}
     bad = web.post(f"/api/images/{sent.json()['id']}/export", json={"format": "coco", "objects": [{"mask": mask}]})
     assert bad.status_code == 422
-    mask = {"size": [20, 30], "counts": "X9d9"}
+    half = coco.encode(np.asfortranarray(np.arange(600).reshape(20, 30) % 30 >= 15).astype(np.uint8))
+    mask = {"size": [20, 30], "counts": half["counts"].decode()}
     reply = web.post(f"/api/images/{sent.json()['id']}/export", json={"format": "coco", "objects": [{"mask": mask}]})
     assert reply.status_code == 200, reply.text
     assert "x-evil" not in reply.headers
@@ -143,12 +146,9 @@ def test_a_long_stream_is_refused_before_it_ends(server):
             sent += 2**20
             yield bytes(2**20)
 
-    try:
-        connection.request(
-            "POST", "/api/images", body=endless(), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
-        )
-    except (BrokenPipeError, ConnectionResetError):
-        pass
+    chunked = {"Transfer-Encoding": "chunked"}
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.request("POST", "/api/images", body=endless(), encode_chunked=True, headers=chunked)
     assert sent <= 80 * 2**20
     connection.close()
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
@@ -290,11 +290,12 @@ def test_half_a_request_holds_nobody_up(server, web):
 def test_absurd_headers_are_refused(server):
     for lines in (
         b"Host: localhost\r\nHost: evil.example\r\n",
-        b"Host: localhost\r\nX: " + b"a" * 100_000 + b"\r\n",
+        b"Host: localhost\r\nX: " + b"a" * 2_000_000 + b"\r\n",
         b"Host: \xff\xfe\r\n",
     ):
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
-            line.sendall(b"GET /api/status HTTP/1.1\r\n" + lines + b"\r\n")
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                line.sendall(b"GET /api/status HTTP/1.1\r\n" + lines + b"\r\n")
             line.settimeout(10)
             head = line.recv(100)
         assert head.startswith(b"HTTP/1.1 4"), head

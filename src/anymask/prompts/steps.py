@@ -107,7 +107,9 @@ class Steps(ABC):
         return self._steps[-1]
 
     def _ask(self, points: Points, labels: tuple[int, ...], box: tuple[float, ...] | None) -> Masks:
-        self._steps.append(self._answer(points, labels, box))
+        # first the answer: whoever gives it may replace the steps before
+        step = self._answer(points, labels, box)
+        self._steps.append(step)
         return self.mask
 
 

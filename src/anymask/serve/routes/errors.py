@@ -63,7 +63,12 @@ def described(error: AnymaskError) -> dict[str, str]:
 def reply(error: AnymaskError) -> JSONResponse:
     """An error of ours as a response."""
     status = status_of(error)
-    headers = {"Retry-After": str(max(1, round(getattr(error, "wait", 5))))} if status == 503 else None
+    headers = {}
+    if status == 503:
+        headers["Retry-After"] = str(max(1, round(getattr(error, "wait", 5))))
+    if status == 413:
+        # what is still on its way is not read
+        headers["Connection"] = "close"
     return JSONResponse(described(error), status, headers)
 
 
@@ -83,9 +88,9 @@ def add_handlers(app: FastAPI) -> None:
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
         told = {404: "there is no such address; see /docs for all of them", 405: "this address takes other methods"}
         text = told.get(error.status_code, str(error.detail))
-        return JSONResponse(
-            {"error": text, "kind": _KIND.get(error.status_code, "BadSetting")}, error.status_code, error.headers
-        )
+        body = {"error": text, "kind": _KIND.get(error.status_code, "BadSetting")}
+        closing = {"Connection": "close"} if error.status_code == 413 else {}
+        return JSONResponse(body, error.status_code, {**(error.headers or {}), **closing})
 
     @app.exception_handler(Exception)
     async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
