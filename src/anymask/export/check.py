@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -53,10 +54,12 @@ class Checked:
     threads: int
 
 
-def pictures() -> list[Image]:
+@cache
+def pictures() -> tuple[Image, ...]:
     """Generated pictures, the same everywhere; not square, so that padding takes part."""
     scenes = Scenes(seed=1, length=PICTURES, side=SIDE)
-    return [Image.open(np.ascontiguousarray(scenes[index].read()[: SIDE * 3 // 4])) for index in range(PICTURES)]
+    tops = (scenes[index].read()[: SIDE * 3 // 4] for index in range(PICTURES))
+    return tuple(Image.open(np.ascontiguousarray(top)) for top in tops)
 
 
 def prompts_for(size: tuple[int, int], mask_size: tuple[int, int]) -> list[Prompts]:

@@ -94,7 +94,7 @@ class OnnxPredictor:
 
 
 def upscaled(logits: NDArray[np.float32], resize: Resize) -> NDArray[np.float32]:
-    """Low-resolution logits [h, w] at the picture's size, float32 [H, W]: to the frame, its padding cut off, then on."""
+    """Low-resolution logits [h, w] at the picture's size, float32 [H, W], by way of the frame without its padding."""
     height, width = resize.padded
     frame = cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
     frame = frame[: resize.resized[0], : resize.resized[1]]
