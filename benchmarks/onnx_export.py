@@ -67,7 +67,6 @@ def official(folder: Path, threads: int) -> dict[str, Any]:
 
     from anymask.export.decoder import DYNAMIC, INPUTS, OUTPUTS, decoder_graph
     from anymask.export.graph import OPSET, save
-
     from anymask.models.catalogue import card
 
     peer = peers.official()
