@@ -90,7 +90,7 @@ def test_coco_file_holds_what_the_page_shows_pixel_for_pixel(page, tmp_path):
     from anymask.records import coco
 
     [record] = coco.read(path)
-    assert [label for label in record.masks.labels] == ["Object 1", "Object 2"]
+    assert list(record.masks.labels) == ["Object 1", "Object 2"]
     for rle, one in zip(record.masks.rle, shown, strict=True):
         assert list(rle["size"]) == [427, 640]
         assert rle["counts"] == one["rle"]["counts"].encode()
@@ -203,3 +203,33 @@ def test_tidying_removes_specks_and_fills_pinholes_but_spares_what_was_clicked(o
     expected[30, 30] = True
     expected[55, 55] = False
     assert np.array_equal(coco.decode({"size": [60, 60], "counts": counts.encode()}).astype(bool), expected)
+
+
+def test_logits_become_the_mask_that_torch_would_make_of_them(opened):
+    """The browser's way to a photo-sized mask against bilinear interpolation of the whole photo."""
+    import torch
+    from pycocotools import mask as coco
+
+    page = opened()
+    rng = np.random.default_rng(5)
+    for original, resized in (((61, 90), (44, 64)), ((130, 40), (64, 20)), ((20, 30), (43, 64))):
+        logits = torch.nn.functional.avg_pool2d(
+            torch.from_numpy(rng.normal(size=(1, 1, 18, 18)).astype(np.float32)), 3, stride=1
+        )
+        counts = page.tab.evaluate(
+            """async ({ logits, original, resized }) => {
+                const { upscaled } = await import("/engine/upscale.js");
+                const { toCoco } = await import("/rle.js");
+                const frame = { original, resized, padded: [64, 64] };
+                return toCoco(upscaled(Float32Array.from(logits), 16, 16, frame)).counts;
+            }""",
+            {"logits": logits.flatten().tolist(), "original": original, "resized": resized},
+        )
+        height, width = original
+        mask = coco.decode({"size": [height, width], "counts": counts.encode()}).astype(bool)
+        ys = torch.clamp((torch.arange(height) + 0.5) * resized[0] / height * 16 / 64 - 0.5, min=0)
+        xs = torch.clamp((torch.arange(width) + 0.5) * resized[1] / width * 16 / 64 - 0.5, min=0)
+        grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], -1)[None] / 15 * 2 - 1
+        whole = torch.nn.functional.grid_sample(logits, grid, align_corners=True, padding_mode="border")[0, 0]
+        unsure = whole.abs() < 1e-5
+        assert np.array_equal(mask[~unsure.numpy()], (whole > 0).numpy()[~unsure.numpy()])

@@ -5,14 +5,7 @@ import { HttpEngine } from "./engine/http.js";
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 const asked = new URLSearchParams(location.search);
-const given = new URLSearchParams(location.hash.slice(1)).get("token") ?? asked.get("token") ?? "";
-if (given) {
-  // the address may be shown to others, or kept in the history: the token is not
-  sessionStorage.setItem("anymask.token", given);
-  asked.delete("token");
-  history.replaceState(null, "", `${location.pathname}${asked.size ? `?${asked}` : ""}`);
-}
-const engine = new HttpEngine(new URL("./", document.baseURI), given || (sessionStorage.getItem("anymask.token") ?? ""));
+const engine = new HttpEngine(new URL("./", document.baseURI));
 
 /** @type {number[]} */
 const timings = [];

@@ -13,6 +13,7 @@
 import { EngineError, wasAborted } from "../engine/engine.js";
 import { bitsOf } from "../rle.js";
 import { rgb } from "../canvas/shapes.js";
+import { tidy } from "../tidy.js";
 import { find, newThing, put, without } from "../state.js";
 
 const MAP_PIXELS = 1 << 20; // the map of what lies where need not be finer than a screen
@@ -78,7 +79,7 @@ export function everythingTool(app) {
         await app.pictures.resend(picture);
         answer = await app.connection.patient(work, signal);
       }
-      found.masks = answer.masks;
+      found.masks = app.settings.tidy ? answer.masks.map((one) => ({ ...one, mask: tidy(one.mask) })) : answer.masks;
       found.state = "done";
       app.say(`${answer.masks.length} masks found. Click the ones you want.`, true);
     } catch (error) {
@@ -202,7 +203,7 @@ export function everythingTool(app) {
  * @param {number} index
  */
 function distinct(index) {
-  const hue = (index * 137.508) % 360;
+  const hue = (205 + index * 137.508) % 360;
   const light = [0.56, 0.68, 0.46][index % 3];
   const strength = 0.68 * Math.min(light, 1 - light);
   const part = (/** @type {number} */ n) => {

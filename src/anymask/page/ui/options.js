@@ -6,8 +6,8 @@ import { icon } from "./icons.js";
 
 /** @param {import("../app.js").App} app */
 export function optionsBar(app) {
-  const add = el("button", { type: "button", class: "button", on: { click: () => app.set({ away: false }) } }, icon("plus"), el("span", { text: "Add" }));
-  const away = el("button", { type: "button", class: "button away", on: { click: () => app.set({ away: true }) } }, icon("minus"), el("span", { text: "Take away" }));
+  const add = el("button", { type: "button", class: "button", "aria-label": "Add", on: { click: () => app.set({ away: false }) } }, icon("plus"), el("span", { text: "Add" }));
+  const away = el("button", { type: "button", class: "button away", "aria-label": "Take away", on: { click: () => app.set({ away: true }) } }, icon("minus"), el("span", { text: "Take away" }));
   add.setAttribute("data-tip", "Clicks add  M");
   away.setAttribute("data-tip", "Clicks take away  M");
   const sign = el("div", { class: "choice", role: "group", "aria-label": "What clicks do" }, add, away);
