@@ -27,7 +27,7 @@ _log = logging.getLogger("anymask")
 
 
 def cards() -> Mapping[str, Card]:
-    """Every card by its name, available models first, then those whose code comes later."""
+    """Every card by its name: what is inside the package, other available models, those whose code comes later."""
     return _catalogue()[0]
 
 
@@ -68,9 +68,14 @@ def collect(found: Iterable[tuple[str, Card]]) -> tuple[Mapping[str, Card], Mapp
             if plain in names and sources[plain] != source:
                 raise BadSetting(f"the model {name!r} comes from two places: {sources[plain]} and {source}")
             names[plain], sources[plain] = card.name, source
-    available = [card for _, card in pairs if card.available]
-    later = [card for _, card in pairs if not card.available]
-    return MappingProxyType({card.name: card for card in [*available, *later]}), MappingProxyType(names)
+    ordered = sorted((card for _, card in pairs), key=_rank)
+    return MappingProxyType({card.name: card for card in ordered}), MappingProxyType(names)
+
+
+def _rank(card: Card) -> int:
+    if not card.available:
+        return 2
+    return 0 if any(file.url.startswith("package:") for file in card.files) else 1
 
 
 def _members() -> Iterator[tuple[str, Card]]:
