@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 from torch import Tensor
 
 from anymask.pixels.image import Image
+from anymask.pixels.resample import Resample, resample
 from anymask.pixels.resize import HW, Fit, Resize
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -33,7 +32,7 @@ class Preprocess:
 
     side: int = 1024
     fit: Fit = "long-side"
-    resample: Literal["pillow", "area", "linear"] = "pillow"
+    resample: Resample = "pillow"
     normalise: Literal["mean-std", "min-max"] = "mean-std"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -53,14 +52,7 @@ class Preprocess:
 
     def scaled(self, pixels: NDArray[np.uint8], resize: Resize) -> NDArray[np.uint8]:
         """uint8 [H, W, 3] at the resized size."""
-        height, width = resize.resized
-        if pixels.shape[:2] == (height, width):
-            return pixels
-        if self.resample == "pillow":
-            return np.asarray(Pillow.fromarray(pixels).resize((width, height), Pillow.Resampling.BILINEAR))
-        average = self.resample == "area" and height < pixels.shape[0]
-        scaled = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA if average else cv2.INTER_LINEAR)
-        return np.asarray(scaled, np.uint8)
+        return resample(pixels, resize.resized, self.resample)
 
     def normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
         """uint8 [h, w, 3] to float32 [3, h, w]."""
