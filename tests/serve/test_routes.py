@@ -223,6 +223,16 @@ def test_a_job_can_be_cancelled(http, sent):
     assert http.get("/api/jobs/nothing").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{"options": {"points_per_side": 1024}}, {"options": {"crop_n_layers": 5}}, {"points_per_side": 65},
+     {"points_per_side": 64, "options": {"crop_n_layers": 3}}, {"options": {"nonsense": 1}}, {"preset": "fast"}],
+)  # fmt: skip
+def test_everything_has_limits(http, sent, asked):
+    reply = http.post(f"/api/images/{sent}/everything", json=asked)
+    assert reply.status_code in (400, 422) and reply.json()["kind"] == "BadSetting"
+
+
 def objects(http, sent, names):
     reply = http.post(f"/api/images/{sent}/decode", json={"points": [[70, 45]]}).json()
     return [{"name": name, "mask": row["rle"]} for name, row in zip(names, reply["masks"], strict=False)]

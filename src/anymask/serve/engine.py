@@ -61,10 +61,14 @@ class Ask:
 
 @dataclass(eq=False)
 class Encode:
-    """A picture to be encoded; everybody who waits for it shares the future, which gives seconds."""
+    """A picture to be encoded; everybody who waits for it shares the future, which gives seconds.
+
+    wanted: by how many.
+    """
 
     image: Image
     model: str
+    wanted: int = 1
     future: Future[float] = field(default_factory=Future)
     begun: float | None = None
 
@@ -120,6 +124,7 @@ class Engine:
         with self._changed:
             known = self._encoding.get(key)
             if known is not None:
+                known.wanted += 1
                 return known
             self._open_for(len(self._encodes), ENCODES, "pictures wait to be encoded", self.expected(model))
             one = self._encoding[key] = Encode(image, model)
@@ -160,9 +165,10 @@ class Engine:
             return self._encodes.index(one) + 1 if one in self._encodes else 0
 
     def drop(self, one: Encode) -> bool:
-        """Takes an encode back that has not begun; False if it has."""
+        """One less wants an encode; it is taken back if nobody does and it has not begun, and the answer is True."""
         with self._changed:
-            if one not in self._encodes:
+            one.wanted -= 1
+            if one.wanted > 0 or one not in self._encodes:
                 return False
             self._encodes.remove(one)
             self._encoding.pop((one.image.digest, one.model), None)

@@ -25,6 +25,9 @@ from anymask.records.yolo import Yolo
 OWN = ("coco", "png", "masks", "labels", "svg", "cutout")
 """Formats written here; the other names are those of folder runs, as a ZIP archive where they are several files."""
 
+MOST_PIXELS = 2_000_000_000
+"""Of all masks that are written as pictures."""
+
 _HEX = re.compile(r"#([0-9a-fA-F]{6})")
 
 
@@ -64,6 +67,8 @@ def written(
         return File(f"{stem}.svg", "image/svg+xml", text.encode())
     if form == "png":
         return File(f"{stem}-mask.png", "image/png", _black_and_white(masks))
+    if form == "masks" and len(masks) * image.size[0] * image.size[1] > MOST_PIXELS:
+        raise BadSetting(f"{len(masks)} PNG files of this size are too many; take labels or coco")
     if form == "masks":
         parts = {f"{stem}/{number:03d}{_titled(mask)}.png": _black_and_white(mask) for number, mask in _numbered(masks)}
         return _one_or_zip(f"{stem}-masks", parts)

@@ -9,19 +9,25 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from anymask.errors import NotHere
+from anymask.errors import BadSetting, NotHere
 from anymask.models.catalogue import card
 from anymask.records import wire
 from anymask.serve.jobs import ENDED
 from anymask.serve.routes.errors import Conflict
 from anymask.serve.routes.images import Own
 from anymask.serve.routes.schemas import EverythingRequest, JobReply, MasksReply, refusals
+from anymask.session.grid import crops
 from anymask.session.settings import EverythingSettings
 
 router = APIRouter(prefix="/api", tags=["jobs"])
 
 BATCH = 8
 """Prompts decoded between two looks at whether a job is still wanted."""
+
+MOST_ALONG, MOST_LAYERS = 64, 3
+
+MOST = 20_000
+"""Points of one everything job."""
 
 
 @router.post(
@@ -35,10 +41,16 @@ async def everything(image: str, own: Own, asked: EverythingRequest | None = Non
     asked = asked or EverythingRequest()
     found = own.picture(image)
     model = own.models.resolve(asked.model)
-    options: dict[str, Any] = {"points_per_batch": BATCH, **asked.options}
+    options: dict[str, Any] = {**asked.options, "points_per_batch": BATCH}
     if asked.points_per_side is not None:
         options["points_per_side"] = asked.points_per_side
     settings = EverythingSettings.of(asked.preset, card(model), **options)
+    if (settings.points_per_side or 0) > MOST_ALONG or settings.crop_n_layers > MOST_LAYERS:
+        raise BadSetting(f"a server takes at most {MOST_ALONG} points a side and {MOST_LAYERS} layers of crops")
+    parts = crops(found.image.size, settings.crop_n_layers, settings.crop_overlap_ratio)
+    count = sum(len(settings.grid(part.layer)) for part in parts)
+    if count > MOST:
+        raise BadSetting(f"these options ask {count:,} points, more than {MOST:,}; take fewer points or crop layers")
     job = own.jobs.start_everything(image, found.image, model, settings, asked.tree)
     return JSONResponse(own.jobs.described(job), 202, {"Location": f"/api/jobs/{job.id}"})
 
