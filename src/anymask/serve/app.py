@@ -37,6 +37,7 @@ def create_app(settings: ServeSettings | None = None) -> FastAPI:
     from anymask.serve import cvat, label_studio
     from anymask.serve.pointing import Pointings
     from anymask.serve.routes import decode, docs, errors, files, images, jobs, page, status
+    from anymask.serve.routes.schemas import refusals
     from anymask.serve.task_pictures import TaskPictures
 
     app: FastAPI = fastapi.FastAPI(
@@ -59,9 +60,10 @@ def create_app(settings: ServeSettings | None = None) -> FastAPI:
         decode.router,
         jobs.router,
         files.router,
-        *tools,
-        page.router,
     ):
         app.include_router(router)
+    for router in tools:
+        app.include_router(router, responses=refusals(404, 413, 415, 422))
+    app.include_router(page.router)
     app.add_middleware(Gate, settings=settings, metrics=service.metrics)
     return app

@@ -88,6 +88,8 @@ def add_handlers(app: FastAPI) -> None:
     async def _http(_: Request, error: HTTPException) -> JSONResponse:
         told = {404: "there is no such address; see /docs for all of them", 405: "this address takes other methods"}
         text = told.get(error.status_code, str(error.detail))
+        if error.status_code == 400 and "parsing the body" in text:
+            text = "the body cannot be read as JSON; send it as application/json, in UTF-8"
         body = {"error": text, "kind": _KIND.get(error.status_code, "BadSetting")}
         closing = {"Connection": "close"} if error.status_code == 413 else {}
         return JSONResponse(body, error.status_code, {**(error.headers or {}), **closing})
