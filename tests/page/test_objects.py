@@ -47,6 +47,7 @@ def test_objects_are_named_coloured_hidden_ordered_and_deleted(page):
 
 
 def test_everything_offers_all_masks_and_a_click_takes_one(page):
+    page.tab.route("**/everything", lambda route: route.continue_(post_data=json.dumps({"points_per_side": 8})))
     page.press("a")
     page.wait("app.pictures.current.everything?.state === 'done'")
     count = page.app("app.pictures.current.everything.masks.length")

@@ -16,7 +16,7 @@ export function objects(app) {
   const figure = el("output", { class: "figure" });
   const panel = el("aside", { class: "island objects needs-picture", "aria-label": "Objects" },
     el("div", { class: "heading" }, el("h2", { text: "Objects" }), count, el("span", { class: "gap" }),
-      button(app, "hideAll", { icon: "eye" }), button(app, "new", { icon: "plus" }),
+      button(app, "hideAll", { icon: "eye" }), button(app, "new", { icon: "fresh" }),
       button(app, "panel", { icon: "down", class: "shut" })),
     list, empty,
     el("label", { class: "slider" }, el("span", { text: "Opacity" }), opacity, figure));

@@ -27,7 +27,7 @@ export function optionsBar(app) {
   const stop = el("button", { type: "button", class: "button", on: { click: () => app.pictures.current?.everything?.work.abort() } }, icon("stop"), el("span", { text: "Stop" }));
   const everything = el("div", { class: "progress" }, count, bar, stop);
 
-  const fresh = button(app, "new", { icon: "plus", text: "New object", class: "fresh" });
+  const fresh = button(app, "new", { icon: "fresh", text: "New object", class: "fresh" });
   const hint = el("span", { class: "hint" });
   const box = el("div", { class: "island options needs-picture" }, sign, sizes, mode, everything, fresh, hint);
 
