@@ -173,3 +173,15 @@ def opened(chromium: Any, server: Server) -> Iterator[Callable[..., Page]]:
         if page.quiet:  # type: ignore[attr-defined]
             assert not errors
         assert hosts <= {urlsplit(page.url).netloc, ""}
+
+
+@pytest.fixture(scope="session")
+def with_runtime() -> Iterator[Server]:
+    """A server that also hands out onnxruntime-web, whose files are not in the repository."""
+    folder = os.environ.get("ANYMASK_RUNTIME")
+    if not folder:
+        pytest.skip("set ANYMASK_RUNTIME to the folder dist of the npm package onnxruntime-web")
+    pytest.importorskip("onnx", reason="the decoder is exported with onnx: pip install 'anymask[export]'")
+    running = Server("--runtime", folder)
+    yield running
+    running.stop()

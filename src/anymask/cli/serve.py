@@ -37,6 +37,9 @@ def serve(
     max_bytes: Annotated[int, typer.Option(help="Bytes of the largest file.")] = 64 * 2**20,
     waiting: Annotated[int, typer.Option(help="Clicks that may wait at once; more are told to come again.")] = 128,
     rate: Annotated[float, typer.Option(help="Requests a second that one client may send.")] = 200.0,
+    runtime: Annotated[
+        Path | None, typer.Option(help="Folder dist of the npm package onnxruntime-web, to decode in the browser too.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Clicks answered at once; 0 for what suits the machine.")] = 0,
     threads: Annotated[int, typer.Option(help="Threads of each; 0 for what suits the machine.")] = 0,
 ) -> None:
@@ -70,6 +73,7 @@ def serve(
         max_pixels=max_pixels,
         waiting=waiting,
         rate=rate,
+        runtime=runtime,
         workers=workers,
         threads=threads,
     )

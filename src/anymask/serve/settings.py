@@ -14,6 +14,9 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 MB = 2**20
 
+RUNTIME = "ort.wasm.min.mjs"
+"""The file of onnxruntime-web that the page starts from."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,200}")
 
 
@@ -29,7 +32,7 @@ class ServeSettings:
     max_bytes: of an uploaded file. max_pixels: of a picture.
     waiting: decodes that may wait at once. rate: requests a second and client, over more than a moment.
     workers: decodes that run at once. threads: of each; both are chosen from the number of cores where they are 0.
-    page: folder of the page's files.
+    page: folder of the page's files. runtime: folder of onnxruntime-web's files, for decoding in the browser.
     """
 
     model: str | None = None
@@ -49,6 +52,7 @@ class ServeSettings:
     rate: float = 200.0
     workers: int = 0
     threads: int = 0
+    runtime: Path | None = None
     page: Path = field(default_factory=lambda: Path(__file__).resolve().parents[1] / "page")
 
     def __post_init__(self) -> None:
@@ -63,6 +67,10 @@ class ServeSettings:
             raise BadSetting(f"rate is a number of requests a second above 0, got {self.rate!r}")
         if self.workers < 0 or self.threads < 0:
             raise BadSetting("workers and threads are whole numbers, 0 for as many as suit the machine")
+        if self.runtime is not None and not (self.runtime / RUNTIME).is_file():
+            raise BadSetting(
+                f"there is no {RUNTIME} in {self.runtime}; give the folder dist of the npm package onnxruntime-web"
+            )
         if self.token is not None and not _TOKEN.fullmatch(self.token):
             raise BadSetting("a token is 8 to 200 of the characters A-Z, a-z, 0-9 and ._~-")
         if not self.local and self.token is None:

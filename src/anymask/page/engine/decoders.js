@@ -49,13 +49,18 @@ export class Decoders {
       } catch (error) {
         if (error instanceof EngineError && error.stale) throw error;
         console.warn("decoding in the browser failed, the server is asked from now on:", error);
-        this.#browser = null;
-        this.report = "This browser failed to decode; the server is asked.";
-        this.app.events.emit("decoders");
+        this.fail();
       }
     }
     if (builtHere) throw new EngineError("ask again without previous", { status: 409 });
     return this.app.engine.decode(picture.id, prompt);
+  }
+
+  /** From now on the server is asked. */
+  fail() {
+    this.#browser = null;
+    this.report = "This browser failed to decode; the server is asked.";
+    this.app.events.emit("decoders");
   }
 
   #prepare() {

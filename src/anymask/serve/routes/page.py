@@ -37,8 +37,11 @@ router = APIRouter(include_in_schema=False)
 @router.head("/{path:path}")
 async def page(request: Request, path: str, own: Own) -> Response:
     """A file of the page's folder, found by looking through the folder, never by following the path."""
-    files = _files(own.settings.page)
-    found = files.get(path or "index.html")
+    runtime = own.settings.runtime
+    if runtime is not None and path.startswith("runtime/"):
+        found = _files(runtime).get(path.removeprefix("runtime/"))
+    else:
+        found = _files(own.settings.page).get(path or "index.html")
     if found is None:
         text = "there is no such address; see /docs for all of them"
         if not path:

@@ -59,5 +59,5 @@ async def status(own: Own) -> Status:
         default_model=default,
         models=models,
         limits=limits,
-        browser_decoder=False,
+        browser_decoder=own.settings.runtime is not None,
     )
