@@ -259,7 +259,8 @@ def test_a_token_is_wanted_where_one_is_set():
 
         with pytest.raises(NotAllowed, match="token"):
             anymask.connect(running.address)
-        assert anymask.connect(running.address, "a-good-token").status["default_model"] == "anymask-lite"
+        with anymask.connect(running.address, "a-good-token") as remote:
+            assert remote.status["default_model"] == "anymask-lite"
 
 
 def test_one_client_cannot_take_all():

@@ -23,7 +23,11 @@ def connect(address: str = "http://127.0.0.1:8765", token: str | None = None, *,
         masks = remote.segment("photo.jpg", points=[420, 310])
     """
     http = Http(address, token, timeout)
-    return Remote(http, http.json("GET", "/api/status"))
+    try:
+        return Remote(http, http.json("GET", "/api/status"))
+    except BaseException:
+        http.close()
+        raise
 
 
 class Remote:
