@@ -76,7 +76,7 @@ async def send(
     title = safe_name(name)
     if known is not None:
         response.status_code = 200
-        if title and not known.name:
+        if title:
             known = Picture(known.image, title)
             own.pictures.put(digest, known, known.image.pixels().nbytes)
         return _told(digest, known)
