@@ -23,8 +23,6 @@ export class Theme {
 
   apply() {
     this.app.root.dataset.theme = this.dark ? "dark" : "light";
-    const bar = this.app.root.ownerDocument.querySelector("meta[name=theme-color]");
-    bar?.setAttribute("content", this.dark ? "#121418" : "#eceef1");
     this.app.events.emit("theme");
   }
 }

@@ -11,8 +11,11 @@ import { outlineOf, shapeOf, stepFor, tinted } from "./shapes.js";
 
 const FADE = 140; // ms in which a hovered mask comes and goes
 const GLOW = 420; // ms in which a new mask shines
+const SLOW_FRAME = 60; // ms between two frames
 const PIXELATED_FROM = 2;
 const GRID_FROM = 18;
+/** @type {Layer} */
+const PHOTO = "photo";
 /** What a click would take away. */
 const AWAY = "#ff5470";
 
@@ -27,6 +30,7 @@ export class Render {
   /** @type {{mask: Mask, since: number, leaving: number} | null} */
   #hover = null;
   #glowSince = 0;
+  #glowFrame = 0;
 
   /**
    * @param {import("../app.js").App} app
@@ -41,7 +45,8 @@ export class Render {
     const { events } = app;
     events.on("view", () => this.invalidate("photo", "masks", "live"));
     events.on("picture drawn", () => this.invalidate("photo", "masks", "live"));
-    events.on("doc settings", () => this.invalidate("photo", "masks", "live"));
+    events.on("doc", () => this.invalidate("masks", "live", ...(app.settings.cutout ? [PHOTO] : [])));
+    events.on("settings theme", () => this.invalidate("photo", "masks", "live"));
     events.on("waiting live everything tool", () => this.invalidate("masks", "live"));
     events.on("hover", () => this.#hovered());
   }
@@ -207,6 +212,10 @@ export class Render {
     const age = (performance.now() - this.#glowSince) / GLOW;
     const thing = find(picture.history.doc);
     if (age >= 1 || !thing?.mask.area || thing.hidden) return;
+    // a machine that cannot keep up shows the mask rather than the shine
+    const now = performance.now();
+    if (this.#glowSince < this.#glowFrame && now - this.#glowFrame > SLOW_FRAME) return;
+    this.#glowFrame = now;
     const strength = (1 - age) ** 2;
     this.stroke(context, thing.mask, thing.colour, 4 + 12 * age, 0.5 * strength);
     this.stroke(context, thing.mask, "#ffffff", 2, strength);

@@ -16,13 +16,15 @@ export function candidates(app) {
   /** @type {string} */
   let drawnFor = "";
 
-  function show() {
+  /** @param {boolean} quick only what costs nothing: to hide, to mark another one as chosen */
+  function show(quick) {
     const picture = app.pictures.current;
     const thing = app.doc && find(app.doc);
     const many = thing && !thing.hidden && thing.candidates.length > 1 && app.tool.marks && picture?.bitmap;
     box.hidden = !many;
     if (!many || !picture?.bitmap) return;
     if (drawn !== thing.candidates || drawnFor !== thing.colour) {
+      if (quick) return void (box.hidden = true);
       drawn = thing.candidates;
       drawnFor = thing.colour;
       const offered = thing.candidates.slice(0, 4);
@@ -60,7 +62,17 @@ export function candidates(app) {
     box.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   }
 
-  app.events.on("doc picture tool settings drawn", show);
+  let due = false;
+  app.events.on("doc picture tool settings drawn", () => {
+    if (!box.hidden) show(true);
+    if (due) return;
+    due = true;
+    // the mask itself is painted first
+    app.render.painted(() => {
+      due = false;
+      show(false);
+    });
+  });
   app.events.on("view", () => {
     const thing = app.doc && find(app.doc);
     if (!box.hidden && thing) place(thing);
