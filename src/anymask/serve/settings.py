@@ -85,6 +85,6 @@ class ServeSettings:
     def crew(self) -> tuple[int, int]:
         """(decodes at once, threads of each)."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        # two clicks at once on a thread each come further than one on two threads, which wait for each other
-        workers = self.workers or min(4, cores)
+        # a click is to be felt at once, so it has two cores at least where there are two
+        workers = self.workers or max(1, min(4, cores // 2))
         return workers, self.threads or max(1, cores // workers)
