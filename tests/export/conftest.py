@@ -13,6 +13,14 @@ pytest.importorskip("onnxruntime", reason="the extra export is not installed")
 sys.path.insert(0, str(Path(__file__).parent))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def quick():
+    """What takes how long is no concern of tests: one round is timed."""
+    from anymask.export import check
+
+    check.ROUNDS = 1
+
+
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory):
     """(model, folder, what the comparison found) of a member in float32, each made once."""

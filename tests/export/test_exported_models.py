@@ -47,14 +47,12 @@ def test_a_session_cannot_tell(exported, picture, name):
 
 
 def test_everything_mode_runs_on_it(exported, picture):
-    model, folder, _ = exported("sam-vit")
-    settings = {"points_per_side": 3, "pred_iou_thresh": -9.0, "stability_score_thresh": 0.0}
-    try:
-        found = [anymask.everything(picture, one, **settings) for one in (load(folder), model)]
-    except BadSetting:
-        settings["pred_iou_thresh"] = 0.0
-        found = [anymask.everything(picture, one, **settings) for one in (load(folder), model)]
-    assert len(found[0]) == len(found[1])
+    model, folder, _ = exported("anymask-lite")
+    settings = {"points_per_side": 3, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+    ours, theirs = (anymask.everything(picture, one, **settings) for one in (load(folder), model))
+    # masks of noise have logits close to zero all over, so that small ones may differ or fall to others
+    assert len(ours) > 0 and iou(ours.rle[:1], theirs.rle[:1])[0, 0] > 0.99
+    assert np.abs(ours.scores[0] - theirs.scores[0]) < 1e-4
 
 
 def test_masks_that_score_too_little_are_not_drawn(exported, picture):
