@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +59,16 @@ def server():
 
     with Running("--rate", "100000") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless browser; Debian's, since nothing is downloaded for a test."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not here: pip install playwright")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import queue
-import shutil
 import time
 
 import numpy as np
@@ -13,13 +12,10 @@ import pytest
 
 pytest.importorskip("anywidget")
 pytest.importorskip("fastapi")
-playwright = pytest.importorskip("playwright.sync_api")
 
-import anymask  # noqa: E402
-from anymask.errors import BadImage, BadSetting  # noqa: E402
-from anymask.widget import bundle  # noqa: E402
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+import anymask
+from anymask.errors import BadImage, BadSetting
+from anymask.widget import bundle
 
 NOTEBOOK = """
 async (given) => {
@@ -60,16 +56,6 @@ def scene() -> np.ndarray:
     return pixels.astype(np.uint8)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium here")
-    with playwright.sync_playwright() as tools:
-        found = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
 def show(browser, widget):
     """A page with the widget in it, its channel joined to the widget's two ends."""
     page = browser.new_page(viewport={"width": 1000, "height": 640})
@@ -97,11 +83,11 @@ def show(browser, widget):
     return page, errors
 
 
-def test_a_click_in_the_cell_is_a_mask_in_python(browser):
+def test_a_click_in_the_cell_is_a_mask_in_python(chromium):
     image = scene()
     widget = anymask.click(image)
     assert len(widget.masks) == 0 and widget.masks.size == (240, 320)
-    page, errors = show(browser, widget)
+    page, errors = show(chromium, widget)
     page.wait_for_selector(".state[data-state=ready]", state="attached")
     box = page.locator(".anymask .stage").bounding_box()
     # the picture is fitted into what the panels leave free, left of the middle; the disc in it more so

@@ -152,8 +152,8 @@ def find_parts(path: str | Path) -> tuple[Path, Path]:
     encoder, decoder = folder / ENCODER, folder / DECODER
     if path.is_file() and path.name not in (ENCODER, DECODER):
         raise BadWeights(
-            f"{path.name} is not one of the names that 'anymask export' gives, {ENCODER} and {DECODER}; rename it, or name "
-            "the folder that holds both"
+            f"{path.name} is not one of the names that 'anymask export' gives, {ENCODER} and {DECODER}; "
+            "rename it, or name the folder that holds both"
         )
     for part in (encoder, decoder):
         if not part.is_file():
