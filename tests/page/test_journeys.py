@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-
-from conftest import LONG
+from restarting import LONG, Server
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "page.md"
 
@@ -144,8 +143,6 @@ def test_zoom_keeps_the_place_under_the_pointer_and_pixels_sharp(opened, picture
 
 
 def test_a_server_that_dies_and_comes_back_loses_nothing(opened, picture):
-    from conftest import Server
-
     pytest.importorskip("uvicorn")
     own = Server()
     try:
