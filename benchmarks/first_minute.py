@@ -91,9 +91,8 @@ def main() -> None:
             f"README's first command to the first mask: 1 command, {masked:.0f} s, {megabytes(clone / '.venv'):.0f} MB"
         )
         ready, done = click(clone)
-        print(
-            f"anymask serve to the page: 1 command, {ready:.1f} s; opening a photo and clicking, to the mask: {done:.1f} s"
-        )
+        print(f"anymask serve to the page: 1 command, {ready:.1f} s")
+        print(f"opening a photo and clicking, to the mask: {done:.1f} s")
 
 
 if __name__ == "__main__":
