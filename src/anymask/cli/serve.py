@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -77,4 +78,10 @@ def serve(
         workers=workers,
         threads=threads,
     )
-    run(settings, browser=not no_browser and settings.local, say=lambda line: typer.echo(line))
+    run(settings, browser=not no_browser and settings.local, say=_say)
+
+
+def _say(line: str) -> None:
+    """A line for whoever looks on; a server goes on, and ends in order, when nobody does any more."""
+    with contextlib.suppress(BrokenPipeError):
+        typer.echo(line)
