@@ -15,13 +15,13 @@ import httpx
 
 
 class Running:
-    """`anymask serve` on a free port, with further options.
+    """`anymask serve` on a free port, or on `port`, with further options.
 
     address: "http://127.0.0.1:port". lines: what it has printed.
     """
 
-    def __init__(self, *options: str, wait: float = 120.0, **environment: str) -> None:
-        command = [sys.executable, "-u", "-m", "anymask", "serve", "--no-browser", "--port", "0", *options]
+    def __init__(self, *options: str, port: int = 0, wait: float = 120.0, **environment: str) -> None:
+        command = [sys.executable, "-u", "-m", "anymask", "serve", "--no-browser", "--port", str(port), *options]
         env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **environment}
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.lines: list[str] = []
@@ -72,6 +72,11 @@ class Running:
             self._reader.join(5)
             assert self.process.stdout is not None
             self.process.stdout.close()
+
+    def kill(self) -> None:
+        """Ends it as a power cut does."""
+        self.process.kill()
+        self.stop()
 
     def __enter__(self) -> Running:
         return self

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from torch import Tensor
 from torch.nn import functional as F
 
-from anymask.errors import BadSetting
+from anymask.errors import BadSetting, EmbeddingMismatch
 from anymask.pixels.resize import Resize
 
 if TYPE_CHECKING:
@@ -139,8 +139,16 @@ class PromptModel(Model, Protocol):
         ...
 
 
-def only_one(embedding: Embedding) -> Embedding:
-    """The embedding itself when it holds one image; decode takes no more."""
+def only_one(embedding: Embedding, weights: str) -> Embedding:
+    """The embedding itself when it holds one image, as decode takes it, and was made with these weights.
+
+    Raises BadSetting, EmbeddingMismatch.
+    """
     if len(embedding) != 1:
         raise BadSetting(f"decode takes the embedding of one image, got {len(embedding)}; use embedding[i]")
+    if embedding.weights != weights:
+        raise EmbeddingMismatch(
+            f"this embedding was made with weights {embedding.weights[:20]!r}, the model holds {weights[:20]!r}; "
+            "encode the image again with this model"
+        )
     return embedding

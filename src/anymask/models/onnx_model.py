@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from anymask.errors import BadSetting, BadWeights, EmbeddingMismatch, UnknownModel
+from anymask.errors import BadSetting, BadWeights, UnknownModel
 from anymask.models.card import Card
 from anymask.models.catalogue import card as card_of
 from anymask.models.interface import UNWANTED, Decoded, Embedding, only_one
@@ -65,12 +65,7 @@ class OnnxModel:
         min_score: float | None = None,
     ) -> Decoded:
         """Masks for P prompts on one image; see `PromptModel.decode`."""
-        embedding = only_one(embedding)
-        if embedding.weights != self.weights:
-            raise EmbeddingMismatch(
-                f"this embedding was made by {embedding.weights[:20]!r}, the model holds {self.weights[:20]!r}; encode "
-                "the image again with this model"
-            )
+        embedding = only_one(embedding, self.weights)
         resize = embedding.resize[0]
         mask = mask_prompt(prompts, resize, self.decoder.about.mask_size, self.device)
         feeds = prompt_feeds(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.errors import BadPrompt, BadSetting, EmbeddingMismatch
+from anymask.errors import BadPrompt, BadSetting
 from anymask.models.interface import UNWANTED, Decoded, Embedding, only_one
 from anymask.models.preprocess import Preprocess
 from anymask.nn.mask_decoder import CANDIDATES, SINGLE, MaskDecoder, Wanted
@@ -114,12 +114,7 @@ class PromptableModel(nn.Module):
         min_score: float | None = None,
     ) -> Decoded:
         """Masks for P prompts on one image; see `PromptModel.decode`."""
-        embedding = only_one(embedding)
-        if embedding.weights != self.weights:
-            raise EmbeddingMismatch(
-                f"this embedding was made with weights {embedding.weights[:12]!r}, the model holds "
-                f"{self.weights[:12]!r}; encode the image again with this model"
-            )
+        embedding = only_one(embedding, self.weights)
         resize = embedding.resize[0]
         encoded = self.encode_prompts(prompts, resize)
         logits, scores = self.decode_tokens(
