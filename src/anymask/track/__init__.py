@@ -1,0 +1,1 @@
+"""Following objects through a clip: sessions over frames, the bank of memories, what is recalled of it."""
