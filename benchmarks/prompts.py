@@ -16,6 +16,7 @@ import torch
 
 import measure
 import peers
+from anymask.nn.mask_decoder import CANDIDATES
 
 Answer = tuple[torch.Tensor, torch.Tensor]
 
@@ -35,7 +36,7 @@ def sides(count: int) -> dict[str, Callable[[], Answer]]:
         return answer
 
     def anymask() -> Answer:
-        answer: Answer = ours.decode_tokens({"image": image}, ours.prompt_encoder(points, labels), True)
+        answer: Answer = ours.decode_tokens({"image": image}, ours.prompt_encoder(points, labels), CANDIDATES)
         return answer
 
     return {"official": official, "ours": anymask}

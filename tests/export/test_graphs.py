@@ -13,6 +13,7 @@ from anymask.export.decoder import browser_decoder, decoder_graph
 from anymask.export.write import write
 from anymask.models.load import load
 from anymask.models.onnx_files import EMBEDDING, Part, open_session
+from anymask.nn.mask_decoder import CANDIDATES
 
 CLOSE = 1e-4
 
@@ -97,7 +98,7 @@ def test_any_number_of_points(exported, name, count):
         tensors = {"image": tensors["image"]}
     with torch.no_grad():
         encoded = model.prompt_encoder(torch.from_numpy(points), torch.from_numpy(labels).long())
-        logits, scores = model.decode_tokens(tensors, encoded, True)
+        logits, scores = model.decode_tokens(tensors, encoded, CANDIDATES)
     assert np.abs(found["low_res_masks"][:, 1:] - logits.numpy()).max() < CLOSE * max(1, float(logits.abs().max()))
     assert np.abs(found["iou_predictions"][:, 1:] - scores.numpy()).max() < CLOSE
 

@@ -12,6 +12,7 @@ from anymask.family.lite import LiteModel
 from anymask.models import places
 from anymask.models.catalogue import card
 from anymask.nn.dense_prompts import DensePromptEncoder
+from anymask.nn.mask_decoder import SINGLE
 from anymask.pixels.image import Image
 from anymask.prompts.prompts import Prompts
 
@@ -118,7 +119,7 @@ def test_gradients_reach_the_image_and_the_prompts(model, picture):
     frames = torch.randn(1, 3, 64, 64, requires_grad=True)
     tensors = model.encode_frames(frames)
     encoded = model.prompt_encoder(boxes=torch.tensor([[8.0, 8, 40, 40]]))
-    logits, _ = model.decode_tokens(tensors, encoded, multimask=False)
+    logits, _ = model.decode_tokens(tensors, encoded, SINGLE)
     logits.sum().backward()
     assert frames.grad.abs().sum() > 0
     assert model.prompt_encoder.draw_fine.weight.grad.abs().sum() > 0

@@ -171,10 +171,10 @@ def test_a_prepared_image_is_made_anew_after_any_change(parts, monkeypatch, name
         return decoder(image, encoder.dense_pe(), encoder.undrawn(*prompts), high_res)
 
     first = ask()
-    kept = fast_prepared._LATEST[decoder].made
+    kept = fast_prepared._LATEST[decoder][0].made
     for one, other in zip(ask(), first, strict=True):
         assert torch.equal(one, other)
-    assert fast_prepared._LATEST[decoder].made is kept
+    assert fast_prepared._LATEST[decoder][0].made is kept
     if name == "unshared":
         decoder.transformer.layers[0].cross_attn_token_to_image.k_proj.weight = torch.nn.Parameter(torch.randn(16, 32))
     else:
@@ -186,7 +186,7 @@ def test_a_prepared_image_is_made_anew_after_any_change(parts, monkeypatch, name
         }[name]
         changed.add_(1)
     same(ask(), plainly(monkeypatch, ask))
-    assert fast_prepared._LATEST[decoder].made is not kept
+    assert fast_prepared._LATEST[decoder][0].made is not kept
 
 
 def test_a_prepared_image_goes_with_its_embedding(parts):
@@ -194,12 +194,32 @@ def test_a_prepared_image_goes_with_its_embedding(parts):
     prompts = encoder.undrawn(*given("one point", 5))
     copy = image.clone()
     decoder(copy, encoder.dense_pe(), prompts, high_res)
-    assert decoder in fast_prepared._LATEST
+    assert fast_prepared._LATEST[decoder]
     del copy
-    assert decoder not in fast_prepared._LATEST
+    assert not fast_prepared._LATEST[decoder]
     with torch.inference_mode():
         decoder(image.clone(), encoder.dense_pe(), prompts, high_res)
-    assert decoder not in fast_prepared._LATEST
+    assert not fast_prepared._LATEST[decoder]
+
+
+def test_people_on_several_pictures_do_not_drive_out_each_other(parts, monkeypatch):
+    encoder, decoder, image, high_res = parts
+    prompts = encoder.undrawn(*given("one point", 1))
+    pictures = [image + step for step in range(fast_prepared.KEPT + 1)]
+
+    def ask(picture):
+        return decoder(picture, encoder.dense_pe(), prompts, high_res)
+
+    first = [ask(picture) for picture in pictures[:-1]]
+    kept = [one.made for one in reversed(fast_prepared._LATEST[decoder])]
+    for picture, made, before in zip(pictures, kept, first, strict=False):
+        for one, other in zip(ask(picture), before, strict=True):
+            assert torch.equal(one, other)
+        assert fast_prepared._LATEST[decoder][0].made is made
+        same(ask(picture), plainly(monkeypatch, lambda picture=picture: ask(picture)))
+    ask(pictures[-1])
+    # the one that nobody asked about for longest made room
+    assert [one.made for one in fast_prepared._LATEST[decoder]][1:] == kept[:0:-1]
 
 
 @pytest.mark.parametrize("kind", ["one point", "boxes", "masks"])

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from anymask.models.load import load
+from anymask.nn.mask_decoder import CANDIDATES, SINGLE
 from anymask.pixels.image import Image
 from anymask.prompts.prompts import Prompts
 
@@ -76,6 +77,6 @@ def test_logits_and_scores_are_the_official_ones(pair, scene, prompt, points, la
     with torch.no_grad():
         logits, scores = official.predict_masks(theirs, *asked, multimask, 171, 260)
         encoded = ours.encode_prompts(Prompts.of(**prompt), embedding.resize[0])
-        found, sure = ours.decode_tokens({"image": theirs}, encoded, multimask)
+        found, sure = ours.decode_tokens({"image": theirs}, encoded, CANDIDATES if multimask else SINGLE)
     assert (found[0] - logits[0, 0]).abs().max() < LOGITS * logits.abs().max()
     assert (sure[0] - scores[0, 0]).abs().max() < TOLERANCE

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import anymask
-from anymask import Session
+from anymask import Masks, Prompts, Session
 from anymask.errors import BadPrompt, BadSetting
 from anymask.models.interface import Decoded
+from anymask.nn.mask_decoder import CANDIDATES
 from anymask.session.embeddings import EmbeddingCache
 
 
@@ -41,6 +42,16 @@ def test_an_unambiguous_prompt_gives_one_mask(session, prompt):
 def test_multimask_can_be_forced_either_way(session):
     assert len(session.predict(points=[70, 45], multimask=False)) == 1
     assert len(session.predict(boxes=[30, 20, 100, 70], multimask=True)) == 3
+
+
+@pytest.mark.parametrize("prompt", [{"points": [40, 40]}, {"points": [[40, 40], [60, 50]], "boxes": [20, 20, 90, 80]}])
+def test_both_kinds_of_answers_in_one_pass_are_those_of_two(session, prompt):
+    prompts = Prompts.of(**prompt, size=session.size)
+    both = session.answer(prompts, "both")
+    alone = Masks.join([session.answer(prompts, False), session.answer(prompts, True)])
+    assert len(both) == 4 and both.rle == alone.rle
+    np.testing.assert_allclose(both.scores, alone.scores, atol=1e-5)
+    np.testing.assert_allclose(both.logits, alone.logits, atol=1e-4)
 
 
 def test_several_objects_are_answered_as_if_each_were_asked_alone(session):
@@ -205,7 +216,7 @@ def test_gradients_flow_from_masks_to_pixels(tiny):
     frames = torch.zeros(1, 3, 128, 128, requires_grad=True)
     tensors = tiny.encode_frames(frames)
     encoded = tiny.prompt_encoder(torch.tensor([[[60.0, 60.0]]]), torch.tensor([[1]]))
-    logits, scores = tiny.decode_tokens(tensors, encoded, True)
+    logits, scores = tiny.decode_tokens(tensors, encoded, CANDIDATES)
     (logits.sum() + scores.sum()).backward()
     assert frames.grad is not None and frames.grad.abs().sum() > 0
     tiny.zero_grad(set_to_none=True)

@@ -24,6 +24,7 @@ from anymask.models.preprocess import Preprocess
 from anymask.models.promptable import PromptableModel
 from anymask.nn.dense_prompts import DensePromptEncoder, Place
 from anymask.nn.layers import LayerNorm2d
+from anymask.nn.mask_decoder import steady
 from anymask.nn.two_way import Attention, TwoWayBlock
 
 CORNERS = (2, 3)
@@ -67,7 +68,7 @@ def decoder_graph(model: object, *, single: bool = False, full_size: bool = True
         torch.tensor([side * 0.75, side * 1.0]),
     ]
     names = list(INPUTS)
-    if isinstance(model.prompt_encoder, DensePromptEncoder):
+    if model.high_res:
         arguments.append(torch.randn(1, dim // 8, 4 * height, 4 * width))
         arguments.append(torch.randn(1, dim // 4, 2 * height, 2 * width))
         names += list(EMBEDDING)[1:]
@@ -120,7 +121,7 @@ class DecoderGraph(nn.Module):
     ) -> tuple[Tensor, ...]:
         """image [1, C, h, w]; points [P, N, 2] in the frame; labels [P, N] of -1 to 3; mask [1 or P, 1, 4h, 4w];
         has_mask [1 or P]; size [2]; fine and middle: the high-resolution features -> masks, scores and logits."""
-        own = torch.cat([self.decoder.iou_token.weight, self.decoder.mask_tokens.weight])[None]
+        own, rank = self.decoder.own_tokens()[None], self.decoder.score_rank
         # a sum over no point or many: how a graph repeats something as often as there are prompts
         each = 0 * labels.sum(1)
         sparse = self._points(points, labels)
@@ -134,8 +135,10 @@ class DecoderGraph(nn.Module):
             assert drawn.high_res is not None
             dense, fine, middle = drawn.dense, fine + drawn.high_res[0], middle + drawn.high_res[1]
         tokens, cells = self._transform(tokens, _rows(image + dense))
-        logits = self._masks(tokens, cells, fine, middle)
-        scores = self.decoder.iou_prediction_head(tokens[:, 0])
+        logits = self._masks(tokens[:, rank + 1 :], cells, fine, middle)
+        scores = self.decoder.iou_prediction_head(tokens[:, rank])
+        if self.decoder.steady:
+            logits, scores = steady(logits, scores)
         if self.single:
             logits, scores = _chosen(logits, scores, points)
         if not self.full_size:
@@ -143,7 +146,12 @@ class DecoderGraph(nn.Module):
         return upscaled(logits, size, self.preprocess), scores, logits
 
     def _points(self, points: Tensor, labels: Tensor) -> Tensor:
-        """One token for each point, [P, N, C]."""
+        """One token for each point, [P, N, C]; one more after a box where the model was trained so."""
+        if self.prompts.always_pad:
+            # callers pad where there is no box, as SAM wants it
+            boxed = (labels == CORNERS[0]).any().long()
+            points = torch.cat([points, (0 * points.sum(1, keepdim=True))[:, :boxed]], 1)
+            labels = torch.cat([labels, (0 * labels.sum(1, keepdim=True) - 1)[:, :boxed]], 1)
         height, width = self.prompts.input_size
         codes = self.prompts.pe_layer((points + 0.5) / torch.tensor([width, height], dtype=points.dtype))
         kinds = torch.cat([self.prompts.not_a_point_embed.weight, *self.prompts._kinds()])  # type: ignore[list-item]
@@ -170,7 +178,7 @@ class DecoderGraph(nn.Module):
         return transformer.norm_final_attn(tokens + looked), cells
 
     def _masks(self, tokens: Tensor, cells: Tensor, fine: Tensor | None, middle: Tensor | None) -> Tensor:
-        """Logits [P, M, 4h, 4w] of all mask tokens."""
+        """Logits [P, M, 4h, 4w] of the mask tokens, which `tokens` [P, T, C] begin with."""
         first, norm, act, second, last_act = self.decoder.output_upscaling
         height, width = self.prompts.grid
         pixels = _transposed(cast(nn.ConvTranspose2d, first), cells)
@@ -182,7 +190,7 @@ class DecoderGraph(nn.Module):
         if fine is not None:
             pixels = _in_place(pixels, 2 * height, 2 * width) + _rows(fine)
         mlps = self.decoder.output_hypernetworks_mlps
-        kernels = torch.stack([mlp(tokens[:, 1 + index]) for index, mlp in enumerate(mlps)], 1)
+        kernels = torch.stack([mlp(tokens[:, index]) for index, mlp in enumerate(mlps)], 1)
         logits = kernels @ last_act(pixels).transpose(1, 2)
         if fine is None:
             # four numbers are moved in place of 32: row, column, and twice a step down and to the right
@@ -193,7 +201,9 @@ class DecoderGraph(nn.Module):
 def upscaled(logits: Tensor, size: Tensor, preprocess: Preprocess) -> Tensor:
     """Low-resolution logits [P, M, h, w] to [P, M, H, W], (H, W) = `size`, as the official export does."""
     side = preprocess.side
-    frame = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
+    frame = logits
+    if preprocess.fit != "direct":
+        frame = F.interpolate(logits, (side, side), mode="bilinear", align_corners=False)
     if preprocess.fit == "long-side":
         inner = torch.floor(size * (side / size.max()) + 0.5).clamp(min=1).to(torch.int64)
         frame = frame[:, :, : inner[0], : inner[1]]

@@ -2,7 +2,7 @@
 
 Normalising and padding are in the graph, exactly as `models.preprocess` does them; resizing is not, since runtimes
 resize in ways of their own and a model's answers depend on it. So the input is a picture at its resized size, uint8
-[height, width, 3] RGB, whose longer side is the frame's.
+[height, width, 3] RGB, whose longer side is the frame's; float32, 0..255, of a model that resizes floats (SAM 2).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class EncoderGraph(nn.Module):
         self.preprocess = model.preprocess
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """uint8 [height, width, 3] to the tensors of an embedding, in the order of `EMBEDDING`."""
+        """uint8 or float32 [height, width, 3] to the tensors of an embedding, in the order of `EMBEDDING`."""
         x = image.permute(2, 0, 1).float()
         way = self.preprocess
         stretched = way.normalise == "min-max"
@@ -46,8 +46,9 @@ def encoder_graph(model: object) -> Any:
     """The image encoder of a model as onnx.ModelProto, in float32. Raises BadSetting, MissingExtra."""
     model = exportable(model)
     side = model.preprocess.side
-    outputs = list(EMBEDDING)[: 3 if hasattr(model.prompt_encoder, "draw_fine") else 1]
+    outputs = list(EMBEDDING)[: 3 if model.high_res else 1]
     # neither side is the frame's, so that nothing is taken for fixed
-    arguments = [torch.randint(0, 256, (side * 3 // 4, side * 5 // 8, 3), dtype=torch.uint8)]
+    pixels = torch.randint(0, 256, (side * 3 // 4, side * 5 // 8, 3), dtype=torch.uint8)
+    arguments = [pixels.float() if model.preprocess.resample == "float" else pixels]
     graph = trace(EncoderGraph(model), arguments, [INPUT], outputs, {INPUT: {0: "height", 1: "width"}})
     return label(graph, about_of(model, part="encoder", dtype="fp32"))

@@ -95,8 +95,8 @@ class OnnxPredictor:
 
 def upscaled(logits: NDArray[np.float32], resize: Resize) -> NDArray[np.float32]:
     """Low-resolution logits [h, w] at the picture's size, float32 [H, W], by way of the frame without its padding."""
-    height, width = resize.padded
+    (height, width), inner = resize.by_way_of((logits.shape[0], logits.shape[1]))
     frame = cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
-    frame = frame[: resize.resized[0], : resize.resized[1]]
+    frame = frame[: inner[0], : inner[1]]
     height, width = resize.original
     return np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)

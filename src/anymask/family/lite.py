@@ -112,6 +112,8 @@ class LiteModel(PromptableModel):
     side: of the input frame in pixels, a multiple of 32; dim: channels of the embedding.
     """
 
+    high_res = True
+
     def __init__(self, variant: str = "lite2", dim: int = DIM, side: int = SIDE) -> None:
         super().__init__(
             LiteEncoder(variant, dim),

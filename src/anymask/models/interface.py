@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from anymask.pixels.image import Image
     from anymask.prompts.prompts import Prompts
 
+
+Multimask: TypeAlias = bool | Literal["both"] | None
+"""Which answers are asked for: three candidates (True), the single-mask token's (False), by the paper's rule (None:
+three where the prompt is ambiguous, see `Prompts.ambiguous`), or the single one and, after it, the three ("both")."""
 
 UNWANTED = -1024.0
 """The logits of a mask that nobody wants, see `PromptModel.decode`."""
@@ -65,14 +69,20 @@ class Decoded:
     scores: Tensor
     resize: Resize
 
+    def only(self, answers: slice) -> Decoded:
+        """The same with some of the M answers."""
+        return replace(self, logits=self.logits[:, answers], scores=self.scores[:, answers])
+
     def upscaled(self, rows: slice | None = None) -> Tensor:
         """Logits in the original image's size, float32 [P, M, H, W].
 
-        Low-res to the frame bilinearly, padding cut off, then to the original size, as the official code does.
+        Low-res to the frame bilinearly, padding cut off, then to the original size, as the official code does; in one
+        step where `Resize.direct` says so.
         """
-        logits = self.logits if rows is None else self.logits[rows]
-        frame = F.interpolate(logits.float(), self.resize.padded, mode="bilinear", align_corners=False)
-        frame = frame[..., : self.resize.resized[0], : self.resize.resized[1]]
+        frame = (self.logits if rows is None else self.logits[rows]).float()
+        if not self.resize.direct:
+            frame = F.interpolate(frame, self.resize.padded, mode="bilinear", align_corners=False)
+            frame = frame[..., : self.resize.resized[0], : self.resize.resized[1]]
         return F.interpolate(frame, self.resize.original, mode="bilinear", align_corners=False)
 
     def masks(self, *, best: bool = False, threshold: float = 0.0, image: Image | None = None) -> Masks:
@@ -126,13 +136,12 @@ class PromptModel(Model, Protocol):
         embedding: Embedding,
         prompts: Prompts,
         *,
-        multimask: bool | None = None,
+        multimask: Multimask = None,
         min_score: float | None = None,
     ) -> Decoded:
         """Masks for P prompts on ONE image.
 
-        multimask: True gives three candidates, False the single-mask token, None the paper's rule
-        (three when the prompt is ambiguous, see `Prompts.ambiguous`).
+        multimask: see `Multimask`.
         min_score: answers whose predicted IoU is not above it need no mask: their logits are all UNWANTED, their
         scores as ever. None wants every mask.
         """

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +84,8 @@ class About:
             raise
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             raise BadWeights(f"{name} carries a damaged description of itself; export the model again") from None
-        known = about.part in ("encoder", "decoder") and about.fit in ("long-side", "square") and about.side > 0
-        if not known or about.resample not in ("pillow", "area", "linear"):
+        known = about.part in get_args(Kind) and about.fit in get_args(Fit) and about.side > 0
+        if not known or about.resample not in get_args(Resample):
             raise BadWeights(f"{name} carries a description of itself that makes no sense; export the model again")
         return about
 

@@ -13,10 +13,9 @@ from torch import Tensor
 from anymask.errors import BadSetting, BadWeights, UnknownModel
 from anymask.models.card import Card
 from anymask.models.catalogue import card as card_of
-from anymask.models.interface import UNWANTED, Decoded, Embedding, only_one
+from anymask.models.interface import UNWANTED, Decoded, Embedding, Multimask, only_one
 from anymask.models.onnx_files import About, decode, encode, name_of, open_parts, prompt_feeds
-from anymask.models.promptable import mask_prompt
-from anymask.nn.mask_decoder import CANDIDATES, SINGLE
+from anymask.models.promptable import asked_of, mask_prompt
 
 if TYPE_CHECKING:
     from anymask.pixels.image import Image
@@ -61,7 +60,7 @@ class OnnxModel:
         embedding: Embedding,
         prompts: Prompts,
         *,
-        multimask: bool | None = None,
+        multimask: Multimask = None,
         min_score: float | None = None,
     ) -> Decoded:
         """Masks for P prompts on one image; see `PromptModel.decode`."""
@@ -76,8 +75,7 @@ class OnnxModel:
             self.decoder.about.mask_size,
         )
         tensors = {name: tensor.numpy() for name, tensor in embedding.tensors.items()}
-        candidates = prompts.ambiguous if multimask is None else multimask
-        rows, numbers = decode(self.decoder, tensors, feeds, CANDIDATES if candidates else SINGLE)
+        rows, numbers = decode(self.decoder, tensors, feeds, asked_of(prompts, multimask))
         logits, scores = torch.from_numpy(rows), torch.from_numpy(numbers)
         if min_score is not None:
             logits[scores <= min_score] = UNWANTED

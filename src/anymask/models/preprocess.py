@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ class Preprocess:
     """One member's way from pixels to its input frame.
 
     side: of the square frame in pixels. fit: see `Resize.fit`.
-    resample: "pillow" is bilinear with antialiasing on uint8 (SAM); "area" averages when shrinking, else bilinear;
+    resample: "pillow" is bilinear with antialiasing on uint8 (SAM), "bicubic" likewise (SAM 2's official frames of
+    clips), "float" bilinear with antialiasing on floats (SAM 2); "area" averages when shrinking, else bilinear;
     "linear" is bilinear without antialiasing (EfficientSAM).
     normalise: "mean-std" with `mean` and `std` on 0..255; "min-max" stretches each picture to 0..1 (MedSAM).
     Padding is zero after normalising.
@@ -50,12 +51,12 @@ class Preprocess:
             frame[:, :height, :width] = self.normalised(self.scaled(image.pixels(), resize))
         return frames, maps
 
-    def scaled(self, pixels: NDArray[np.uint8], resize: Resize) -> NDArray[np.uint8]:
-        """uint8 [H, W, 3] at the resized size."""
+    def scaled(self, pixels: NDArray[np.uint8], resize: Resize) -> NDArray[Any]:
+        """uint8 [H, W, 3] at the resized size; float32 if `resample` is "float"."""
         return resample(pixels, resize.resized, self.resample)
 
-    def normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """uint8 [h, w, 3] to float32 [3, h, w]."""
+    def normalised(self, pixels: NDArray[Any]) -> Tensor:
+        """uint8 or float32 [h, w, 3], 0..255, to float32 [3, h, w]."""
         x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float()
         if self.normalise == "min-max":
             low, high = x.min(), x.max()

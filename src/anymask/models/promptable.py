@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.errors import BadPrompt, BadSetting
-from anymask.models.interface import UNWANTED, Decoded, Embedding, only_one
+from anymask.models.interface import UNWANTED, Decoded, Embedding, Multimask, only_one
 from anymask.models.preprocess import Preprocess
-from anymask.nn.mask_decoder import CANDIDATES, SINGLE, MaskDecoder, Wanted
+from anymask.nn.mask_decoder import ALL, CANDIDATES, SINGLE, MaskDecoder, Wanted
 from anymask.nn.prompt_encoder import EncodedPrompts, PromptEncoder
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class PromptableModel(nn.Module):
     """
 
     card: Card
+    high_res = False
+    """Whether an embedding holds high-resolution features."""
     _digest: str
     _marked: int | None = None
 
@@ -110,16 +112,14 @@ class PromptableModel(nn.Module):
         embedding: Embedding,
         prompts: Prompts,
         *,
-        multimask: bool | None = None,
+        multimask: Multimask = None,
         min_score: float | None = None,
     ) -> Decoded:
         """Masks for P prompts on one image; see `PromptModel.decode`."""
         embedding = only_one(embedding, self.weights)
         resize = embedding.resize[0]
         encoded = self.encode_prompts(prompts, resize)
-        logits, scores = self.decode_tokens(
-            embedding.tensors, encoded, prompts.ambiguous if multimask is None else multimask, min_score
-        )
+        logits, scores = self.decode_tokens(embedding.tensors, encoded, asked_of(prompts, multimask), min_score)
         return Decoded(logits, scores, resize)
 
     def encode_prompts(self, prompts: Prompts, resize: Resize) -> EncodedPrompts | UndrawnPrompts:
@@ -143,12 +143,12 @@ class PromptableModel(nn.Module):
         self,
         tensors: Mapping[str, Tensor],
         encoded: EncodedPrompts | UndrawnPrompts,
-        multimask: bool,
+        answers: slice,
         min_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Embedding tensors of one image and encoded prompts to logits [P, M, 4h, 4w] and scores [P, M].
 
-        min_score: see `PromptModel.decode`.
+        answers: of the mask tokens, see `asked_of`. min_score: see `PromptModel.decode`.
         """
         high_res = (tensors["high_res_0"], tensors["high_res_1"]) if "high_res_0" in tensors else None
         answer: tuple[Tensor, Tensor] = self.mask_decoder(
@@ -156,10 +156,17 @@ class PromptableModel(nn.Module):
             self.prompt_encoder.dense_pe(),
             encoded,
             high_res,
-            answers=CANDIDATES if multimask else SINGLE,
+            answers=answers,
             wanted=None if min_score is None else Wanted(min_score, UNWANTED),
         )
         return answer
+
+
+def asked_of(prompts: Prompts, multimask: Multimask) -> slice:
+    """The mask tokens that are asked: `SINGLE`, `CANDIDATES` or, for both in one pass, `ALL`."""
+    if multimask == "both":
+        return ALL
+    return CANDIDATES if (prompts.ambiguous if multimask is None else multimask) else SINGLE
 
 
 def mask_prompt(prompts: Prompts, resize: Resize, size: tuple[int, int], device: torch.device) -> Tensor | None:

@@ -39,7 +39,7 @@ GROUP = 8
 
 def suits(decoder: MaskDecoder, sparse: Tensor) -> bool:
     """Whether the folded form pays for so many tokens."""
-    return sparse.shape[1] + 1 + decoder.mask_count < FOLDED_TOKENS
+    return sparse.shape[1] + decoder.score_rank + 1 + decoder.mask_count < FOLDED_TOKENS
 
 
 def decode(
@@ -50,24 +50,29 @@ def decode(
     high_res: tuple[Tensor, Tensor] | None,
     answers: slice,
     wanted: Wanted | None = None,
-) -> tuple[Tensor, Tensor]:
-    """As `MaskDecoder.forward`, only the rows `answers` of masks and scores."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """As `MaskDecoder.answer`: logits, scores and tokens of the rows `answers`, and presence."""
     sparse, made = prompts.sparse, prepared(decoder, image, pe, prompts, high_res)
     count, upscaler = len(sparse), made.upscaler
     asked = range(decoder.mask_count)[answers]
-    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    own, first = decoder.own_tokens(), decoder.score_rank
     canvas, scores = Canvas(count, len(asked), made.grid), torch.empty(count, len(asked))
+    read = torch.empty(count, len(asked), sparse.shape[2])
+    presence = None if decoder.pred_obj_score_head is None else torch.empty(count)
     source = _Source(decoder, made, prompts, own.shape[0] + sparse.shape[1])
     for start in range(0, count, GROUP):
         rows = slice(start, min(start + GROUP, count))
         tokens = torch.cat([own.expand(rows.stop - start, -1, -1), sparse[rows]], 1)
         cells, patches = source.of(rows)
-        # of the tokens only the score's and the asked masks' are read in the end
+        # of the tokens only the object's, the score's and the asked masks' are read in the end
         group = _Group(cells)
-        tokens = _transform(decoder, tokens, group, [0, *(1 + index for index in asked)])
-        scores[rows] = decoder.iou_prediction_head(tokens[:, 0])[:, answers]
+        tokens = _transform(decoder, tokens, group, [*range(first + 1), *(first + 1 + index for index in asked)])
+        if presence is not None and decoder.pred_obj_score_head is not None:
+            presence[rows] = decoder.pred_obj_score_head(tokens[:, 0])[:, 0]
+        scores[rows] = decoder.iou_prediction_head(tokens[:, first])[:, answers]
+        read[rows] = tokens = tokens[:, first + 1 :]
         mlps = [decoder.output_hypernetworks_mlps[index] for index in asked]
-        kernels = torch.stack([mlp(tokens[:, 1 + rank]) for rank, mlp in enumerate(mlps)], 1)
+        kernels = torch.stack([mlp(tokens[:, rank]) for rank, mlp in enumerate(mlps)], 1)
         for index in group.order:
             row = start + index
             ranks = list(range(len(asked)))
@@ -78,7 +83,7 @@ def decode(
             if ranks:
                 here = [(patch, index) for patch in patches]
                 upscaler.draw(canvas, row, ranks, group.cells[index], kernels[index][ranks], here)
-    return canvas.logits, scores
+    return canvas.logits, scores, read, presence
 
 
 class _Source:

@@ -1,8 +1,8 @@
 """What the lean decoder makes of an image once, for however many prompts come after.
 
-The latest image of a decoder is kept as long as its embedding lives: everything mode asks for a thousand prompts in
-batches, and a person clicks again and again. How prompts are decoded depends on the prompts alone, never on what was
-kept, so the same question has the same answer to the last bit.
+The latest images of a decoder are kept as long as their embeddings live: everything mode asks for a thousand prompts in
+batches, and people click again and again, on a server each on another picture. How prompts are decoded depends on the
+prompts alone, never on what was kept, so the same question has the same answer to the last bit.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from anymask.nn.mask_decoder import MaskDecoder
     from anymask.nn.prompt_encoder import EncodedPrompts
     from anymask.nn.two_way import TwoWayBlock
+
+
+KEPT = 4
+"""Images of a decoder, of about 4 to 17 MB each."""
 
 
 class Prepared:
@@ -80,6 +84,11 @@ class _Kept:
         self.made, self.given, self.marks = made, given, [_mark(tensor) for tensor in given + embedding]
         self.embedding = [ref(tensor) for tensor in embedding]
 
+    @property
+    def alive(self) -> bool:
+        """Whether the embedding is still somebody's."""
+        return all(kept() is not None for kept in self.embedding)
+
     def fits(self, given: list[Tensor], embedding: list[Tensor]) -> bool:
         """Whether the very same tensors are asked about, unchanged."""
         return (
@@ -89,7 +98,8 @@ class _Kept:
         )
 
 
-_LATEST: WeakKeyDictionary[MaskDecoder, _Kept] = WeakKeyDictionary()
+# lists are replaced, never changed: several threads decode
+_LATEST: WeakKeyDictionary[MaskDecoder, list[_Kept]] = WeakKeyDictionary()
 
 
 def prepared(
@@ -99,8 +109,9 @@ def prepared(
     prompts: EncodedPrompts | UndrawnPrompts,
     high_res: tuple[Tensor, Tensor] | None,
 ) -> Prepared:
-    """The image for these prompts, kept from the last call where nothing has changed."""
-    same = len(image) == 1 and len(prompts.dense) == 1
+    """The image for these prompts, kept from an earlier call where nothing has changed."""
+    # a mask of the prompt's own has been laid over this one: nobody will ask for that again
+    same = len(image) == 1 and len(prompts.dense) == 1 and prompts.dense.stride()[-2:] == (0, 0)
     embedding = [image, *(high_res or ())]
     given = [pe, prompts.dense, *decoder.parameters()]
     if isinstance(prompts, UndrawnPrompts):
@@ -110,20 +121,21 @@ def prepared(
     if not same or any(tensor.is_inference() for tensor in given + embedding):
         # changes of tensors made in inference mode are not counted
         return Prepared(decoder, image, pe, prompts, high_res)
-    kept = _LATEST.get(decoder)
-    if kept is None or not kept.fits(given, embedding):
-        _LATEST.pop(decoder, None)
+    others = _LATEST.get(decoder, [])
+    kept = next((one for one in others if one.fits(given, embedding)), None)
+    if kept is None:
         kept = _Kept(Prepared(decoder, image, pe, prompts, high_res), given, embedding)
-        _LATEST[decoder] = kept
         gone = ref(decoder)
 
         def forget(dead: ref[Tensor]) -> None:
             owner = gone()
-            latest = None if owner is None else _LATEST.get(owner)
-            if owner is not None and latest is not None and latest.embedding[0] is dead:
-                del _LATEST[owner]
+            if owner is not None:
+                _LATEST[owner] = [one for one in _LATEST.get(owner, []) if one.embedding[0] is not dead]
 
         kept.embedding[0] = ref(image, forget)
+    # of one embedding only the latest: an older one was made before a change
+    rest = [one for one in others if one is not kept and one.alive and one.embedding[0]() is not image]
+    _LATEST[decoder] = [kept, *rest][:KEPT]
     return kept.made
 
 

@@ -79,7 +79,8 @@ class PromptEncoder(nn.Module):
     """SAM's prompt encoder.
 
     dim: channels of the embedding. grid: (h, w) of the embedding. input_size: (H, W) of the model's frame in pixels.
-    mask_channels: hidden channels of the network that reads mask prompts.
+    mask_channels: hidden channels of the network that reads mask prompts. always_pad: a padding point follows even where
+    there is a box, whose corners are points like others (SAM 2); SAM 1 pads only without a box.
     """
 
     def __init__(
@@ -88,8 +89,10 @@ class PromptEncoder(nn.Module):
         grid: tuple[int, int] = (64, 64),
         input_size: tuple[int, int] = (1024, 1024),
         mask_channels: int = 16,
+        always_pad: bool = False,
     ) -> None:
         super().__init__()
+        self.always_pad = always_pad
         self.dim = dim
         self.grid = grid
         self.input_size = input_size
@@ -152,9 +155,11 @@ class PromptEncoder(nn.Module):
         """
         tokens = []
         if points is not None and labels is not None:
-            tokens.append(self._points(points, labels, pad=boxes is None))
+            tokens.append(self._points(points, labels, pad=boxes is None or self.always_pad))
         if boxes is not None:
             tokens.append(self._boxes(boxes))
+            if points is None and self.always_pad:
+                tokens.append(self.not_a_point_embed.weight.expand(len(boxes), 1, -1))
         if tokens:
             sparse = torch.cat(tokens, 1)
         else:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -252,22 +253,22 @@ class Engine:
         if embedding is None:
             # dropped from the cache between encoding and now
             embedding = self.embeddings.encode([asks[0].image], model)[0]
-        groups: dict[tuple[object, ...], list[tuple[Ask, int, Prompts]]] = {}
+        groups: dict[tuple[Any, ...], list[tuple[Ask, int, Prompts]]] = {}
         for ask in asks:
             for number, question in enumerate(ask.questions):
                 prompts = question.prompts
-                wide = prompts.ambiguous if question.multimask is None else question.multimask
-                groups.setdefault(_form(prompts, wide), []).append((ask, number, prompts))
+                several = prompts.ambiguous if question.multimask is None else question.multimask
+                groups.setdefault((several, *_form(prompts)), []).append((ask, number, prompts))
         found = {}
-        for form, members in groups.items():
+        for (several, *_), members in groups.items():
             started = time.perf_counter()
             joined = _joined([prompts for _, _, prompts in members])
             with torch.no_grad():
-                decoded = model.decode(embedding, joined, multimask=bool(form[0]))
+                decoded = model.decode(embedding, joined, multimask=several)
             for row, (ask, number, _) in enumerate(members):
                 rows = slice(row, row + 1)
                 one = replace(decoded, logits=decoded.logits[rows], scores=decoded.scores[rows])
-                found[id(ask), number] = as_masks(one, best=ask.best, image=ask.image)
+                found[id(ask), number] = as_masks(one, best=ask.best, both=several == "both", image=ask.image)
             self.metrics.decoded(len(members), time.perf_counter() - started)
         return found
 
@@ -303,10 +304,10 @@ class Engine:
                 _fail(one.future, error)
 
 
-def _form(prompts: Prompts, multimask: bool) -> tuple[object, ...]:
+def _form(prompts: Prompts) -> tuple[object, ...]:
     """Prompts of equal form can be decoded together and are answered as if each were asked alone."""
     points = None if prompts.points is None else prompts.points.shape[1]
-    return (multimask, points, prompts.boxes is None, prompts.low_res is None, prompts.masks is None)
+    return (points, prompts.boxes is None, prompts.low_res is None, prompts.masks is None)
 
 
 def _joined(parts: list[Prompts]) -> Prompts:

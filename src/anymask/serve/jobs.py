@@ -16,7 +16,7 @@ from anymask.errors import AnymaskError, NotHere, ServerBusy
 from anymask.masks.masks import Masks
 from anymask.masks.tree import parents
 from anymask.models.card import Card
-from anymask.models.interface import Decoded, Embedding, PromptModel
+from anymask.models.interface import Decoded, Embedding, Multimask, PromptModel
 from anymask.pixels.image import Image
 from anymask.prompts.prompts import Prompts
 from anymask.serve.engine import Encode, Engine, _be_nicer
@@ -312,7 +312,7 @@ class _Wanted:
         embedding: Embedding,
         prompts: Prompts,
         *,
-        multimask: bool | None = None,
+        multimask: Multimask = None,
         min_score: float | None = None,
     ) -> Decoded:
         """As the model does."""

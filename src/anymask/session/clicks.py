@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from anymask.masks.masks import Masks
 from anymask.masks.rle import RLE, iou, lengths
+from anymask.models.interface import Multimask
 from anymask.prompts.prompts import Prompts
 from anymask.prompts.steps import Points
 
@@ -23,10 +24,10 @@ SAME = 0.98
 
 @dataclass(frozen=True)
 class Question:
-    """Something to ask the model about one object. multimask: as in `Session.predict`."""
+    """Something to ask the model about one object."""
 
     prompts: Prompts
-    multimask: bool | None = None
+    multimask: Multimask = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Clicks:
             return [Question(fresh)]
         back = Prompts.of(points, labels, self.box, self.before.logits, size=size)
         # the single answer with feedback first (how the model was trained), then alternatives to choose from
-        return [Question(back, False), Question(back, True), Question(fresh, False)]
+        return [Question(back, "both"), Question(fresh, False)]
 
     def settle(self, answers: Sequence[Masks]) -> tuple[Masks, str]:
         """The candidates, best first, and a note that is empty or says what could not be done.

@@ -40,7 +40,8 @@ def fingerprint(image: Image, model: Model) -> dict[str, str]:
 def described(embedding: Embedding, image: Image, model: Model) -> dict[str, str]:
     """What is written beside the tensors of one image: its fingerprint and its map to the model's frame."""
     resize = embedding.resize[0]
-    return fingerprint(image, model) | {"resize": json.dumps([resize.original, resize.resized, resize.padded])}
+    sizes = [resize.original, resize.resized, resize.padded]
+    return fingerprint(image, model) | {"resize": json.dumps(sizes), "direct": json.dumps(resize.direct)}
 
 
 def save(path: str | Path, embedding: Embedding, image: Image, model: Model) -> None:
@@ -74,13 +75,14 @@ def read(path: str | Path, image: Image, model: Model) -> Embedding:
                     )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             original, resized, padded = (tuple(size) for size in json.loads(metadata["resize"]))
+            direct = json.loads(metadata.get("direct", "false")) is True
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         if isinstance(error, EmbeddingMismatch):
             raise
         raise EmbeddingMismatch(f"{path} is not an embedding that anymask wrote: {error}") from None
     device = getattr(model, "device", torch.device("cpu"))
     tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
-    return Embedding(tensors, (Resize(original, resized, padded),), model.weights)
+    return Embedding(tensors, (Resize(original, resized, padded, direct),), model.weights)
 
 
 class EmbeddingCache:

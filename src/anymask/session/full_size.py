@@ -80,7 +80,8 @@ class FullSize:
         self.canvas, self.corner = canvas or resize.original, corner
         self.threshold = threshold
         self.levels = (threshold - offset, threshold, threshold + offset)
-        self._y, self._x = (_axis(low[i], resize.padded[i], resize.resized[i], resize.original[i]) for i in (0, 1))
+        frame, inner = resize.by_way_of(low)
+        self._y, self._x = (_axis(low[i], frame[i], inner[i], resize.original[i]) for i in (0, 1))
         self._resize, self._low, self._planes = resize, low, planes
         self._torch: Bits | None = None
         height = resize.original[0]

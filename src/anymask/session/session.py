@@ -12,7 +12,7 @@ import torch
 
 from anymask.errors import BadSetting
 from anymask.masks.masks import Masks
-from anymask.models.interface import Embedding, PromptModel
+from anymask.models.interface import Embedding, Multimask, PromptModel
 from anymask.models.load import load
 from anymask.pixels.image import Image, ImageLike
 from anymask.pixels.resize import HW
@@ -111,15 +111,15 @@ class Session(Steps):
         """
         return self.answer(Prompts.of(points, labels, boxes, mask, size=self.image.size), multimask)
 
-    def answer(self, prompts: Prompts, multimask: bool | None = None) -> Masks:
-        """`predict` for prompts that are already `Prompts`."""
+    def answer(self, prompts: Prompts, multimask: Multimask = None) -> Masks:
+        """`predict` for prompts that are already `Prompts`; with "both" the single answer comes first."""
         parts: list[Masks] = []
         for rows, group in prompts.groups():
             for start in range(0, len(rows), CHUNK):
                 chunk = slice(start, start + CHUNK)
                 with torch.no_grad():
                     decoded = self.model.decode(self.embedding, group[chunk], multimask=multimask)
-                masks = as_masks(decoded, image=self.image)
+                masks = as_masks(decoded, both=multimask == "both", image=self.image)
                 parts.append(masks.replace(ids=rows[chunk][masks.ids]))
         if len(parts) == 1:
             return parts[0]

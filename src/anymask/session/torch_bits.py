@@ -76,12 +76,13 @@ class Bits:
 
     def __init__(self, resize: Resize, low: HW, planes: int = 3) -> None:
         threads = torch.get_num_threads()
+        frame, inner = resize.by_way_of(low)
         self._forms = (
-            _form(planes, low, low, resize.padded, threads),
-            _form(planes, resize.padded, resize.resized, resize.original, threads),
+            _form(planes, low, low, frame, threads),
+            _form(planes, frame, inner, resize.original, threads),
         )
-        self._first = [taps(low[axis], resize.padded[axis]) for axis in (0, 1)]
-        self._second = [taps(resize.resized[axis], resize.original[axis]) for axis in (0, 1)]
+        self._first = [taps(low[axis], frame[axis]) for axis in (0, 1)]
+        self._second = [taps(inner[axis], resize.original[axis]) for axis in (0, 1)]
 
     def at(self, logits: F32, y: I64, x: I64) -> F32 | None:
         """Pixels (y, x) [K] of logits [h, w] upscaled to the image's size, float32 [K]; None where torch is unknown."""
