@@ -5,7 +5,8 @@
     python benchmarks/page_clicks.py --model sam-vit-b --random        # ViT-B with random weights
 
 Needs playwright, onnxruntime and a chromium on the path. A photo of 1800 x 1200 is opened, then clicked at random
-places: each object gets a first click and a second one. The time runs from the pointer's press to the frame after the
+places: each object gets a first click and a second one. Then the same places are clicked as people do it, the pointer
+resting there until the page has lit the thing up ("rested"). The time runs from the pointer's press to the frame after the
 mask was drawn, as the page itself measures it (`?timings`). Beside it: the decoder in the official graph run by
 onnxruntime from Python, the same prompts, up to the thresholded mask.
 """
@@ -113,25 +114,21 @@ def _clicked(url: str, photo: Path, points: np.ndarray, way: str) -> dict[str, f
         times: list[float] = []
         for number, (x, y) in enumerate(points):
             if number % 2 == 0:
-                tab.evaluate(  # the object before is taken away, so that all clicks paint equally much
-                    """() => { const app = window.anymaskApp;
-                        while (app.pictures.current.history.canUndo) app.pictures.current.history.undo();
-                        app.changed(); }"""
-                )
+                _afresh(tab)
             else:
                 x, y = points[number - 1] + (x - points[number - 1]) * 0.1
-            tab.evaluate("() => { window.anymaskTimings.length = 0; }")
-            at = tab.evaluate("([x, y]) => window.anymaskApp.view.toStage(x, y)", [float(x), float(y)])
-            # straight to the page: a chooser of candidates may lie over the place
-            tab.evaluate(
-                """({ x, y }) => { const stage = document.querySelector(".stage");
-                    const all = { clientX: x, clientY: y, pointerId: 1, pointerType: "mouse", bubbles: true };
-                    stage.dispatchEvent(new PointerEvent("pointerdown", { ...all, buttons: 1 }));
-                    stage.dispatchEvent(new PointerEvent("pointerup", all)); }""",
-                at,
+            times.append(_click(tab, x, y))
+        rested: list[float] = []
+        for x, y in points[0::2]:
+            _afresh(tab)
+            _point(tab, x, y, "pointermove")
+            # a place of nothing lights nothing up
+            tab.wait_for_function(
+                "([x, y]) => { const at = window.anymaskApp.asking.hovered; return at && at.x === x && at.y === y; }",
+                arg=[float(x), float(y)],
             )
-            tab.wait_for_function("() => window.anymaskTimings.length")
-            times.append(tab.evaluate("window.anymaskTimings[0]"))
+            tab.wait_for_timeout(150)
+            rested.append(_click(tab, x, y))
         report = tab.evaluate("window.anymaskApp.decoders.report")
         browser.close()
     first, second = np.array(times[0::2]), np.array(times[1::2])
@@ -142,9 +139,41 @@ def _clicked(url: str, photo: Path, points: np.ndarray, way: str) -> dict[str, f
         "first clicks p95": _at(first, 95),
         "second clicks p50": _at(second, 50),
         "second clicks p95": _at(second, 95),
+        "rested p50": _at(rested, 50),
+        "rested p95": _at(rested, 95),
         "ready after s": round(ready, 2),
         **({"note": report} if report else {}),
     }
+
+
+def _afresh(tab: Any) -> None:
+    """Takes the object before away, so that all clicks paint equally much."""
+    tab.evaluate(
+        """() => { const app = window.anymaskApp;
+            while (app.pictures.current.history.canUndo) app.pictures.current.history.undo();
+            app.changed(); }"""
+    )
+
+
+def _click(tab: Any, x: float, y: float) -> float:
+    """Milliseconds from the press to the painted mask."""
+    tab.evaluate("() => { window.anymaskTimings.length = 0; }")
+    _point(tab, x, y, "pointerdown", "pointerup")
+    tab.wait_for_function("() => window.anymaskTimings.length && !window.anymaskApp.asking.waiting.length")
+    return float(tab.evaluate("window.anymaskTimings[0]"))
+
+
+def _point(tab: Any, x: float, y: float, *kinds: str) -> None:
+    """Events straight to the page: a chooser of candidates may lie over the place."""
+    tab.evaluate(
+        """([x, y, kinds]) => { const at = window.anymaskApp.view.toStage(x, y);
+            const all = { clientX: at.x, clientY: at.y, pointerId: 1, pointerType: "mouse", bubbles: true };
+            const stage = document.querySelector(".stage");
+            for (const kind of kinds) {
+                stage.dispatchEvent(new PointerEvent(kind, { ...all, buttons: kind === "pointerdown" ? 1 : 0 }));
+            } }""",
+        [float(x), float(y), list(kinds)],
+    )
 
 
 def _official(name: str, weights: Path | None, photo: Path, points: np.ndarray) -> dict[str, float]:

@@ -25,6 +25,28 @@ def test_pointing_asks_only_for_the_newest_place(page):
     assert page.app("app.asking.hoversAsked") < 60
 
 
+def test_a_click_where_the_pointer_rests_shows_its_mask_before_the_answer_is_there(page):
+    page.tab.mouse.move(*page.at(320, 150))
+    page.wait("app.asking.hovered && Math.abs(app.asking.hovered.x - 320) < 1.5 && app.asking.hovered.mask.area > 0")
+    page.tab.evaluate("""() => { const app = window.anymaskApp;
+        const answer = app.engine.decode.bind(app.engine);
+        window.held = new Promise((go) => { window.go = go; });
+        app.engine.decode = (...given) => window.held.then(() => answer(...given)); }""")
+    seen = page.app("app.asking.hovered.mask.area")
+    page.tab.mouse.down()
+    page.tab.mouse.up()
+    page.wait("window.anymaskTimings.length === 1")
+    # painted already, though nothing has been answered: the colour lies over the place
+    colour = "[...document.querySelectorAll('canvas.layer')][1].getContext('2d').getImageData(%d, %d, 1, 1).data[3]"
+    left, top = page.app("(({ left, top }) => [left, top])(document.querySelector('.stage').getBoundingClientRect())")
+    x, y = page.at(320, 150)
+    assert page.app("app.doc.things.length") == 0
+    assert page.app(colour % (x - left + 12, y - top + 12)) > 0
+    page.tab.evaluate("() => window.go()")
+    page.settled()
+    assert page.masks()[0]["area"] == seen and page.app("window.anymaskTimings.length") == 1
+
+
 def test_clicks_add_take_away_and_every_step_comes_back(page):
     page.click(320, 150)
     first = page.masks()

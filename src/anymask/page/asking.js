@@ -14,6 +14,8 @@
  * @property {number[]} labels
  * @property {[number, number, number, number] | null} box
  * @property {import("./rle.js").Mask | null} mask
+ * @property {import("./rle.js").Mask | null} seen the mask that lay under the pointer when it was pressed: what the
+ *   answer will show first
  * @property {boolean} withdrawn
  * @property {number} started performance.now() of the event that caused it
  */
@@ -69,7 +71,8 @@ export class Asking {
     if (!picture || picture.state === "failed") return null;
     const thing = this.app.target();
     const click = {
-      picture, thing, points: [], labels: [], box: null, mask: null, withdrawn: false, started: performance.now(), ...given,
+      picture, thing, points: [], labels: [], box: null, mask: null, seen: null, withdrawn: false,
+      started: performance.now(), ...given,
     };
     const known = find(picture.history.doc, thing);
     const positive = click.labels.some(Boolean) || click.box || click.mask;
@@ -78,8 +81,10 @@ export class Asking {
       this.app.say("Nothing to take away from yet: click inside something first.", true);
       return null;
     }
+    if (!earlier) click.seen = this.#under(click);
     this.waiting.push(click);
     this.hovered = null;
+    if (click.seen) this.app.measure(click.started);
     this.app.events.emit("waiting");
     if (picture.state !== "ready") this.app.say("Kept: it is answered as soon as the picture is ready.");
     this.#run();
@@ -111,6 +116,18 @@ export class Asking {
     this.waiting = [];
     this.hover(null);
     this.app.events.emit("waiting");
+  }
+
+  /**
+   * What hovering has shown for a lone click at this very place. The same question has the same answer, so it is shown
+   * at once, while its candidates are on their way.
+   *
+   * @param {Click} click
+   */
+  #under({ points, labels, box, mask }) {
+    if (!this.hovered || points.length !== 1 || !labels[0] || box || mask) return null;
+    const same = points[0][0] === this.hovered.x && points[0][1] === this.hovered.y;
+    return same ? this.hovered.mask : null;
   }
 
   async #follow() {
@@ -248,7 +265,7 @@ export class Asking {
     if (click.thing >= click.picture.nextId) click.picture.nextId = click.thing + 1;
     const doc = put(history.doc, after);
     history.push(click.label, { ...doc, selected: after.id });
-    this.app.measure(click.started);
+    if (!click.seen) this.app.measure(click.started);
     this.app.changed();
     const share = Math.round((1000 * after.mask.area) / (click.picture.width * click.picture.height)) / 10;
     const others = answer.masks.length > 1 ? `, ${answer.masks.length} candidates` : "";

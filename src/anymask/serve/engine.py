@@ -45,7 +45,8 @@ _log = logging.getLogger("anymask.serve")
 
 @dataclass(eq=False)
 class Ask:
-    """Something a person points at. settle: turns the answers to all questions into candidates and a note.
+    """Something a person points at. more: what else is to be asked once these answers are known. settle: turns all
+    answers into candidates and a note.
 
     best: only the best candidate is of interest.
     """
@@ -54,6 +55,7 @@ class Ask:
     model: str
     questions: Sequence[Question]
     settle: Callable[[Sequence[Masks]], tuple[Masks, str]]
+    more: Callable[[Sequence[Masks]], Sequence[Question]] = lambda answers: ()
     best: bool = False
     embedding: Embedding | None = None
     future: Future[tuple[Masks, str]] = field(default_factory=Future)
@@ -229,7 +231,10 @@ class Engine:
 
     def _answer(self, asks: list[Ask]) -> None:
         try:
-            answers = self._decoded(asks)
+            answers = self._decoded([(ask, ask.questions) for ask in asks])
+            more = [(ask, questions) for ask in asks if (questions := ask.more(answers[id(ask)]))]
+            for one, found in self._decoded(more).items():
+                answers[one] += found
         except Exception:
             if len(asks) > 1:
                 # one of them is at fault; the others shall have their answers
@@ -241,25 +246,27 @@ class Engine:
             return
         for ask in asks:
             try:
-                mine = [answers[id(ask), number] for number in range(len(ask.questions))]
-                ask.future.set_result(ask.settle(mine))
+                ask.future.set_result(ask.settle(answers[id(ask)]))
             except Exception:
                 _fail_from_here(ask.future)
 
-    def _decoded(self, asks: list[Ask]) -> dict[tuple[int, int], Masks]:
-        """Answers by ask and number of question; questions of one form are decoded together."""
-        model = self.models.get(asks[0].model)
-        embedding = next((ask.embedding for ask in asks if ask.embedding is not None), None)
+    def _decoded(self, asked: list[tuple[Ask, Sequence[Question]]]) -> dict[int, list[Masks]]:
+        """The answers to some questions of each ask, by its id; questions of one form are decoded together."""
+        if not asked:
+            return {}
+        first = asked[0][0]
+        model = self.models.get(first.model)
+        embedding = next((ask.embedding for ask, _ in asked if ask.embedding is not None), None)
         if embedding is None:
             # dropped from the cache between encoding and now
-            embedding = self.embeddings.encode([asks[0].image], model)[0]
+            embedding = self.embeddings.encode([first.image], model)[0]
         groups: dict[tuple[Any, ...], list[tuple[Ask, int, Prompts]]] = {}
-        for ask in asks:
-            for number, question in enumerate(ask.questions):
+        for ask, questions in asked:
+            for number, question in enumerate(questions):
                 prompts = question.prompts
                 several = prompts.ambiguous if question.multimask is None else question.multimask
                 groups.setdefault((several, *_form(prompts)), []).append((ask, number, prompts))
-        found = {}
+        found: dict[tuple[int, int], Masks] = {}
         for (several, *_), members in groups.items():
             started = time.perf_counter()
             joined = _joined([prompts for _, _, prompts in members])
@@ -270,7 +277,7 @@ class Engine:
                 one = replace(decoded, logits=decoded.logits[rows], scores=decoded.scores[rows])
                 found[id(ask), number] = as_masks(one, best=ask.best, both=several == "both", image=ask.image)
             self.metrics.decoded(len(members), time.perf_counter() - started)
-        return found
+        return {id(ask): [found[id(ask), number] for number in range(len(questions))] for ask, questions in asked}
 
     def _encode_all(self) -> None:
         _be_nicer()

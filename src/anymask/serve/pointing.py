@@ -60,7 +60,9 @@ class Pointings:
         clicks = Clicks(
             pointing.points, pointing.labels, pointing.box, Masks(image.size, []) if before is None else before
         )
-        found, _, _ = await own.answer(Ask(image, model, clicks.questions(), clicks.settle), picture, keep=False)
+        found, _, _ = await own.answer(
+            Ask(image, model, clicks.questions(), clicks.settle, clicks.more), picture, keep=False
+        )
         own.answers.put(pointing.key(picture, model), Answer(picture, model, found), size_of(found))
         return found
 

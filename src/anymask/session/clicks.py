@@ -43,22 +43,38 @@ class Clicks:
     before: Masks
 
     def questions(self) -> list[Question]:
-        """What to ask the model, at least one question; the answers go to `settle` in this order. Raises BadPrompt."""
-        points, labels, size = self.points or None, self.labels or None, self.before.size
-        fresh = Prompts.of(points, labels, self.box, size=size)
-        if fresh.ambiguous or not len(self.before) or self.before.logits is None:
-            return [Question(fresh)]
-        back = Prompts.of(points, labels, self.box, self.before.logits, size=size)
+        """What to ask the model, at least one question; see also `more`. Raises BadPrompt."""
+        if not self._builds:
+            return [Question(self._fresh)]
+        points, labels = self.points or None, self.labels or None
+        back = Prompts.of(points, labels, self.box, self.before.logits, size=self.before.size)
         # the single answer with feedback first (how the model was trained), then alternatives to choose from
-        return [Question(back, "both"), Question(fresh, False)]
+        return [Question(back, "both")]
+
+    def more(self, answers: Sequence[Masks]) -> list[Question]:
+        """What else to ask where no answer so far agrees with all clicks: the clicks without the mask before."""
+        if not self._builds or agreement(Masks.join(answers), self.points, self.labels).max() == len(self.labels):
+            return []
+        return [Question(self._fresh, False)]
+
+    @property
+    def _fresh(self) -> Prompts:
+        return Prompts.of(self.points or None, self.labels or None, self.box, size=self.before.size)
+
+    @property
+    def _builds(self) -> bool:
+        """Whether there is a mask before to build on."""
+        return len(self.before) > 0 and self.before.logits is not None and not self._fresh.ambiguous
 
     def settle(self, answers: Sequence[Masks]) -> tuple[Masks, str]:
         """The candidates, best first, and a note that is empty or says what could not be done.
 
+        answers: to `questions` and to `more`, in this order.
+
         The first agrees with at least as many clicks as the mask before did; where no new candidate does, that mask
         comes first again and the note says so.
         """
-        if len(answers) == 1:
+        if not self._builds:
             return answers[0], ""
         options = distinct(Masks.join([*answers, self.before]))
         agreed = agreement(options, self.points, self.labels)

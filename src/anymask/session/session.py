@@ -130,7 +130,9 @@ class Session(Steps):
 
     def _answer(self, points: Points, labels: tuple[int, ...], box: tuple[float, ...] | None) -> Step:
         asked = Clicks(points, labels, box, self.mask)
-        candidates, note = asked.settle([self.answer(one.prompts, one.multimask) for one in asked.questions()])
+        answers = [self.answer(one.prompts, one.multimask) for one in asked.questions()]
+        answers += [self.answer(one.prompts, one.multimask) for one in asked.more(answers)]
+        candidates, note = asked.settle(answers)
         return Step(points, labels, box, candidates, 0, note)
 
     def __repr__(self) -> str:

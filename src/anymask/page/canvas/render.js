@@ -160,6 +160,11 @@ export class Render {
     }
     const { preview } = this.app;
     if (preview && !find(doc, preview.id)) this.fill(context, preview.mask, preview.colour, settings.opacity);
+    for (const { seen } of this.app.asking.waiting) {
+      if (!seen) continue;
+      this.fill(context, seen, this.app.nextColour(), settings.opacity);
+      if (settings.outline) this.stroke(context, seen, this.app.nextColour(), 1.8, 1);
+    }
     tool.drawMasks?.(context, this);
   }
 

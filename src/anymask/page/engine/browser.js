@@ -9,7 +9,7 @@
  * @typedef {{name: string, dims: number[], data: Float32Array}} Plain
  * @typedef {{tensors: Plain[], frame: import("./upscale.js").Frame}} Embedded
  */
-import { settle } from "./clicks.js";
+import { agreement, settle } from "./clicks.js";
 import { EngineError } from "./engine.js";
 import { upscaled } from "./upscale.js";
 
@@ -98,9 +98,12 @@ export class BrowserDecoder {
       return this.#answer(embedded, prompt.best ? ranked.slice(0, 1) : ranked, "", prompt.best);
     }
     const back = (await this.#ask(embedded, points, labels, prompt.box ?? null, before.logits)).map((row) => seen(row, embedded));
-    const fresh = (await this.#ask(embedded, points, labels, prompt.box ?? null, null)).slice(0, 1).map((row) => seen(row, embedded));
-    const options = [back[0], ...best(back.slice(1)), ...fresh, before];
-    const { ranked, note } = settle(options, points, labels, before);
+    const options = [back[0], ...best(back.slice(1))];
+    if (options.every((option) => agreement(option, points, labels) < points.length)) {
+      const fresh = await this.#ask(embedded, points, labels, prompt.box ?? null, null);
+      options.push(seen(fresh[0], embedded));
+    }
+    const { ranked, note } = settle([...options, before], points, labels, before);
     return this.#answer(embedded, ranked, note, false);
   }
 

@@ -38,11 +38,13 @@ export function settle(options, points, labels, before) {
 }
 
 /**
+ * How many clicks a mask agrees with.
+ *
  * @param {Option} option
  * @param {[number, number][]} points
  * @param {number[]} labels
  */
-function agreement({ mask }, points, labels) {
+export function agreement({ mask }, points, labels) {
   const [height, width] = mask.size;
   return points.filter(([x, y], place) => {
     const inside = contains(mask, Math.min(x, width - 1), Math.min(y, height - 1));

@@ -77,7 +77,7 @@ async def answered(own: Service, image: str, prompt: Prompt) -> tuple[Masks, str
     model = own.models.resolve(prompt.model)
     if prompt.previous is not None:
         clicks = _clicks(own, image, model, found.image, prompt)
-        ask = Ask(found.image, model, clicks.questions(), clicks.settle)
+        ask = Ask(found.image, model, clicks.questions(), clicks.settle, clicks.more)
     else:
         points, labels = _points(prompt)
         prompts = Prompts.of(points, labels, prompt.box, await _mask(prompt, found.image.size), size=found.image.size)
