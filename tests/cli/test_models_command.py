@@ -57,7 +57,7 @@ def test_one_model_in_full(own_home):
     text = run("vit_b")
     for part in ("sam-vit-b", "93,735,472", "dl.fbaipublicfiles.com", str(own_home / "weights"), "SA-1B", "ec2df627"):
         assert part in text
-    assert "today: sam-vit-b" in run("sam2-hiera-tiny")
+    assert "today: sam-vit-b" in run("sam-hq-vit-b")
     assert json.loads(run("vit_b", "--json"))["name"] == "sam-vit-b"
 
 

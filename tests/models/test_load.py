@@ -94,17 +94,10 @@ def test_a_file_of_another_model_is_named(weights):
         load("mobile-sam", weights=weights)
 
 
-SAM2_TINY = {
-    "image_encoder.trunk.patch_embed.proj.weight": torch.zeros(96, 3, 7, 7),
-    "image_encoder.trunk.blocks.11.norm1.weight": torch.zeros(768),
-}
-
-
 @pytest.mark.parametrize(
     ("tensors", "name"),
     [
-        (SAM2_TINY, "sam2-hiera-tiny"),
-        ({**SAM2_TINY, "no_obj_embed_spatial": torch.zeros(1, 64)}, "sam2.1-hiera-tiny"),
+        ({"detector.backbone.vision_backbone.trunk.pos_embed": torch.zeros(1, 577, 1024)}, "sam3"),
         (
             {
                 "mask_decoder.hf_token.weight": torch.zeros(1, 256),
@@ -174,8 +167,8 @@ def test_a_model_without_trained_weights_says_that_it_is_random(caplog):
 
 
 def test_models_still_to_come_name_what_does_the_job_today():
-    with pytest.raises(NotYet, match=r"sam2\.1-hiera-large .*comes later, with video .*; sam-vit-b does"):
-        load("sam2.1-hiera-large")
+    with pytest.raises(NotYet, match=r"sam2\.1-hq-hiera-large .*comes later, with HQ-SAM; sam-vit-h does"):
+        load("sam2.1-hq-hiera-large")
 
 
 def test_offline_without_the_file_says_where_to_put_it(monkeypatch, own_home):

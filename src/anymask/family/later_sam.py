@@ -1,4 +1,4 @@
-"""Cards of SAM 2, SAM 3, SAM 3D and HQ-SAM, whose networks come in later releases.
+"""Cards of SAM 3, SAM 3D and HQ-SAM, whose networks come in later releases.
 
 They say what the weights are, where they lie and what to use until then. Addresses, checksums and sizes are those of
 the project's survey of checkpoints; a checksum is left out where none was published or seen twice.
@@ -8,122 +8,11 @@ from __future__ import annotations
 
 from anymask.models.card import Card, WeightFile
 
-FACEBOOK = "https://dl.fbaipublicfiles.com/segment_anything_2/"
 CLICKS = frozenset({"points", "boxes", "masks"})
 VIDEO = CLICKS | {"video"}
 CONCEPTS = VIDEO | {"text", "exemplars"}
 SAM_LICENSE = "SAM License"
 
-SAM2_LATER = "video (SAM 2)"
-
-
-def _sam2(
-    version: str,
-    size: str,
-    short: str,
-    parameters: int,
-    embed: int,
-    last: int,
-    sha256: str,
-    bytes_: int = 0,
-) -> Card:
-    """One SAM 2 or 2.1; `last` is the index of the last trunk block, whose width tells the sizes apart."""
-    prefix = "sam2" if version == "2" else "sam2.1"
-    date = "072824" if version == "2" else "092824"
-    long = size.replace("-", "_")
-    file = f"{prefix}_hiera_{long}.pt"
-    tells: tuple[tuple[str, tuple[int, ...]], ...] = (
-        ("image_encoder.trunk.patch_embed.proj.weight", (embed, 3, 7, 7)),
-        (f"image_encoder.trunk.blocks.{last}.norm1.weight", (8 * embed,)),
-    )
-    if version != "2":
-        tells += (("no_obj_embed_spatial", (1, 64)),)
-    return Card(
-        name=f"{prefix}-hiera-{size}",
-        title=f"SAM {version} Hiera {size}",
-        files=(
-            WeightFile(
-                file,
-                f"{FACEBOOK}{date}/{file}",
-                sha256=sha256,
-                size=bytes_,
-                mirrors=(f"hf:facebook/{prefix}-hiera-{size}/{file}",),
-            ),
-        ),
-        can=VIDEO,
-        parameters=parameters,
-        paper="https://arxiv.org/abs/2408.00714",
-        official="sam2 1.1.0",
-        aliases=(
-            f"{prefix}_hiera_{short}",
-            f"configs/{prefix}/{prefix}_hiera_{short}.yaml",
-            f"facebook/{prefix}-hiera-{size}",
-        ),
-        page="https://github.com/facebookresearch/sam2",
-        trained_on="SA-V (CC BY 4.0), SA-1B (research licence) and internal data",
-        later=SAM2_LATER,
-        instead="sam-vit-b",
-        tells=tells,
-    )
-
-
-_SAM2 = (
-    _sam2(
-        "2.1",
-        "tiny",
-        "t",
-        38_962_498,
-        96,
-        11,
-        "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
-        156_008_466,
-    ),
-    _sam2(
-        "2.1",
-        "small",
-        "s",
-        46_060_354,
-        96,
-        15,
-        "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
-        184_416_285,
-    ),
-    _sam2(
-        "2.1",
-        "base-plus",
-        "b+",
-        80_850_178,
-        112,
-        23,
-        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
-        323_606_802,
-    ),
-    _sam2(
-        "2.1",
-        "large",
-        "l",
-        224_446_642,
-        144,
-        47,
-        "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
-        898_083_611,
-    ),
-    _sam2("2", "tiny", "t", 38_945_986, 96, 11, "65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125"),
-    _sam2("2", "small", "s", 46_043_842, 96, 15, "95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3"),
-    _sam2(
-        "2", "base-plus", "b+", 80_833_666, 112, 23, "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071"
-    ),
-    _sam2(
-        "2",
-        "large",
-        "l",
-        224_430_130,
-        144,
-        47,
-        "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
-        897_952_466,
-    ),
-)
 
 _SAM3 = (
     Card(
@@ -260,4 +149,4 @@ _HQ = (
     ),
 )
 
-CARDS = (*_SAM2, *_SAM3, *_HQ)
+CARDS = (*_SAM3, *_HQ)

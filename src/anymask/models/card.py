@@ -65,6 +65,13 @@ class Card:
     aliases: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     """Regular expressions of keys in a file that carry nothing for us (a copy of another key, an unused head)."""
+    layouts: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """Further foreign key layouts, each as `rename`, for names that one list cannot tell apart."""
+    rows: tuple[str, ...] = ()
+    """Regular expressions of foreign keys of tables whose rows are tensors of their own here: a.b becomes a.0.b,
+    a.1.b ..., one row each, before `rename`."""
+    optional: str = ""
+    """A part of the network that a file may leave out as a whole; the attribute is then None."""
     notes: str = ""
     page: str = ""
     trained_on: str = ""

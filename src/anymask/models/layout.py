@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,12 @@ def expected_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 def arrange(card: Card, tensors: Mapping[str, Tensor], expected: Shapes) -> dict[str, Tensor]:
     """`tensors` under the card's own keys, from whichever known layout comes nearest to `expected`."""
     plain = _drop(card, _without_prefix(tensors))
-    renamed: dict[str, Tensor] = {}
-    for name, tensor in plain.items():
-        own = _rename(card, name)
-        if own in renamed and not torch.equal(renamed[own], tensor):
-            return plain  # two different tensors for one place: no layout that we know
-        renamed[own] = tensor
-    return min(plain, _drop(card, renamed), key=lambda layout: len(layout.keys() ^ expected.keys()))
+    layouts = [plain]
+    for rename in (card.rename, *card.layouts):
+        renamed = _renamed(_by_rows(card, plain), rename)
+        if renamed is not None:
+            layouts.append(_drop(card, renamed))
+    return min(layouts, key=lambda layout: len(layout.keys() ^ expected.keys()))
 
 
 def complaint(card: Card, arranged: Mapping[str, Tensor], expected: Shapes, tensors: Mapping[str, Tensor]) -> str:
@@ -87,6 +86,8 @@ def looks_like(tensors: Mapping[str, Tensor], filename: str = "") -> Card | None
         if card.build is not None:
             expected = _shapes_of(card.build)
             arranged = arrange(card, tensors, expected)
+            if leaves_out(card, arranged):
+                expected = without(card.optional, expected)
             if {name: tuple(tensor.shape) for name, tensor in arranged.items()} == dict(expected):
                 fits.append(card)
     named = [card for card in fits if any(filename in (file.name, Path(file.url).name) for file in card.files)]
@@ -154,10 +155,39 @@ def _drop(card: Card, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: t for name, t in tensors.items() if not any(re.search(pattern, name) for pattern in card.drop)}
 
 
-def _rename(card: Card, name: str) -> str:
-    for pattern, replacement in card.rename:
-        name = re.sub(pattern, replacement, name)
-    return name
+def _by_rows(card: Card, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same with some tables taken apart, see `Card.rows`."""
+    apart: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim > 1 and any(re.search(pattern, name) for pattern in card.rows):
+            stem, _, last = name.rpartition(".")
+            apart |= {f"{stem}.{index}.{last}": tensor[index : index + 1] for index in range(len(tensor))}
+        else:
+            apart[name] = tensor
+    return apart
+
+
+def without(part: str, shapes: Shapes) -> Shapes:
+    """What is expected of a file that leaves out a part of the network, see `Card.optional`."""
+    return {name: shape for name, shape in shapes.items() if not name.startswith(part + ".")}
+
+
+def leaves_out(card: Card, arranged: Mapping[str, Tensor]) -> bool:
+    """Whether a file has nothing of the part that it may leave out."""
+    return bool(card.optional) and not any(name.startswith(card.optional + ".") for name in arranged)
+
+
+def _renamed(tensors: Mapping[str, Tensor], rename: Sequence[tuple[str, str]]) -> dict[str, Tensor] | None:
+    """The same under other names; None where two different tensors would be in one place."""
+    found: dict[str, Tensor] = {}
+    for foreign, tensor in tensors.items():
+        name = foreign
+        for pattern, replacement in rename:
+            name = re.sub(pattern, replacement, name)
+        if name in found and not torch.equal(found[name], tensor):
+            return None
+        found[name] = tensor
+    return found
 
 
 def _first(names: list[str], count: int = 3) -> str:

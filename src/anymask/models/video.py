@@ -47,11 +47,14 @@ class Recalled:
 
     features: (features [Cm, h, w], slot), slot 0 for a prompted frame, else 1 for the frame just before, 2 for the one
         before that and so on. pointers: (pointer [C], distance in frames, signed in the direction of tracking).
-    Empty where the object has no memory yet.
+    reach: frames that the longest distance stands for; None is the model's `pointer_slots`. SAM 2 takes
+        min(pointer_slots, frames of the clip - 1), so that short clips have a time of their own.
+    Empty where the object has no memory yet. Tensors may be of any precision and device.
     """
 
     features: tuple[tuple[Tensor, int], ...] = ()
     pointers: tuple[tuple[Tensor, int], ...] = ()
+    reach: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class VideoModel(PromptModel, Protocol):
     slots: int
     """Memories an object is reminded of, those of prompted frames not counted."""
     pointer_slots: int
-    """Object pointers likewise."""
+    """Object pointers likewise; frames 1 to this before the current one have them (SAM 2: 15)."""
 
     def track(
         self,
@@ -86,12 +89,13 @@ class VideoModel(PromptModel, Protocol):
         recalled: Sequence[Recalled],
         prompts: Prompts | None = None,
         *,
-        multimask: bool = False,
+        multimask: bool | None = None,
     ) -> Tracked:
         """Answers for P = len(recalled) objects on one frame, together as far as their memories are alike.
 
         prompts: of all P objects (points and boxes in original pixels, low-res logits), or None on a frame about which
-        nobody said anything. multimask: three candidates instead of one. Raises BadPrompt, EmbeddingMismatch.
+        nobody said anything. multimask: three candidates instead of one; None is the model's own rule (SAM 2: three for
+        no point or one, where a box counts as two). Raises BadPrompt, BadSetting, EmbeddingMismatch.
         """
         ...
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from anymask.errors import BadWeights
 from anymask.models.card import Card
 from anymask.models.digest import digest
-from anymask.models.layout import arrange, complaint, expected_shapes
+from anymask.models.layout import arrange, complaint, expected_shapes, leaves_out
 
 __all__ = ["apply", "digest", "read"]
 
@@ -66,10 +66,14 @@ def apply(model: nn.Module, card: Card, tensors: Mapping[str, Tensor]) -> None:
     """Put `tensors` into `model`, strictly: every parameter and buffer is set, every tensor is used.
 
     Official and Hugging Face key layouts are both taken (`Card.rename`); half precision is widened to the model's own.
+    A part that the file may leave out as a whole, and does, is None afterwards (`Card.optional`).
     Raises BadWeights that counts and names what is missing, unexpected and misshapen, and names the model that fits.
     """
     expected = expected_shapes(model)
     arranged = arrange(card, tensors, expected)
+    if leaves_out(card, arranged):
+        setattr(model, card.optional, None)
+        expected = expected_shapes(model)
     wrong = complaint(card, arranged, expected, tensors)
     if wrong:
         raise BadWeights(wrong)

@@ -79,8 +79,8 @@ class PromptEncoder(nn.Module):
     """SAM's prompt encoder.
 
     dim: channels of the embedding. grid: (h, w) of the embedding. input_size: (H, W) of the model's frame in pixels.
-    mask_channels: hidden channels of the network that reads mask prompts. always_pad: a padding point follows even where
-    there is a box, whose corners are points like others (SAM 2); SAM 1 pads only without a box.
+    mask_channels: hidden channels of the network that reads mask prompts. always_pad: a padding point follows even
+    where there is a box, whose corners are points like others (SAM 2); SAM 1 pads only without a box.
     """
 
     def __init__(
