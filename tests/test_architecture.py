@@ -30,6 +30,7 @@ PUBLIC = [
     "everything",
     "load",
     "segment",
+    "video",
 ]
 """Fixed: later releases add names, none is renamed or taken away."""
 

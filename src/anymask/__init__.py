@@ -12,6 +12,7 @@ _WHERE = {
     "click": "anymask.widget.click",
     "Session": "anymask.session.session",
     "segment": "anymask.session.segment",
+    "video": "anymask.track.session",
     "everything": "anymask.session.everything",
     "connect": "anymask.client.remote",
     "Prompts": "anymask.prompts.prompts",
@@ -32,6 +33,7 @@ __all__ = [
     "everything",
     "load",
     "segment",
+    "video",
 ]
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from anymask.session.everything import everything
     from anymask.session.segment import segment
     from anymask.session.session import Session
+    from anymask.track.session import video
     from anymask.widget.click import click
 
 

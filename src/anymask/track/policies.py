@@ -1,0 +1,17 @@
+"""The policies by name."""
+
+from __future__ import annotations
+
+from anymask.models.video import VideoModel
+from anymask.track.bank import Policy, Recent
+from anymask.track.settings import TrackSettings
+
+
+def policy_of(settings: TrackSettings, model: VideoModel, count: int | None) -> Policy:
+    """The policy that the settings name, for a model with its numbers of slots and a clip of `count` frames."""
+    return Recent(model.slots, model.pointer_slots, settings.max_prompted, count)
+
+
+def room_of(settings: TrackSettings, model: VideoModel) -> int:
+    """Frames whose tensors stay in memory: what the policy recalls, and a few more for what is looked at."""
+    return max(model.slots, model.pointer_slots) + 4
