@@ -6,8 +6,8 @@
 
 Needs playwright, onnxruntime and a chromium on the path. A photo of 1800 x 1200 is opened, then clicked at random
 places: each object gets a first click and a second one. Then the same places are clicked as people do it, the pointer
-resting there until the page has lit the thing up ("rested"). The time runs from the pointer's press to the frame after the
-mask was drawn, as the page itself measures it (`?timings`). Beside it: the decoder in the official graph run by
+resting there until the page has lit the thing up ("rested"). The time runs from the pointer's press to the frame after
+the mask was drawn, as the page itself measures it (`?timings`). Beside it: the decoder in the official graph run by
 onnxruntime from Python, the same prompts, up to the thresholded mask.
 """
 

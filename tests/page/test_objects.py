@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -150,6 +151,36 @@ def test_a_strip_of_pictures_keeps_the_work_on_each(opened, picture):
     page.press("PageUp")
     page.ready()
     assert page.masks() == first
+
+
+@pytest.fixture
+def holiday(picture, tmp_path):
+    """A folder with two pictures, one of them deeper, and a file that is none."""
+    folder = tmp_path / "holiday"
+    (folder / "beach").mkdir(parents=True)
+    shutil.copy(picture, folder / "a.jpg")
+    shutil.copy(picture.parent / "coffee.png", folder / "beach" / "b.png")
+    (folder / "notes.txt").write_text("sun")
+    return folder
+
+
+@pytest.mark.parametrize("way", ["chosen", "dropped"])
+def test_a_folder_becomes_a_film_strip(opened, holiday, way):
+    page = opened(quiet=False)
+    if way == "chosen":
+        with page.tab.expect_file_chooser() as chooser:
+            page.tab.locator(".welcome [data-action=folder]").click()
+        chooser.value.set_files(str(holiday))
+    else:
+        box = page.tab.locator(".stage").bounding_box()
+        session = page.tab.context.new_cdp_session(page.tab)
+        data = {"items": [], "files": [str(holiday)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            session.send("Input.dispatchDragEvent", {"type": kind, "x": box["width"] / 2, "y": 300, "data": data})
+    page.wait("app.pictures.list.length === 2")
+    assert sorted(page.app("app.pictures.list.map((one) => one.name)")) == ["a.jpg", "b.png"]
+    page.ready()
+    assert page.tab.locator(".strip li").count() == 2
 
 
 def test_runs_and_tidying_agree_with_pycocotools_on_any_mask(opened):

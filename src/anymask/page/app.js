@@ -54,6 +54,8 @@ export class App {
     /** @type {import("./state.js").Thing | null} an object as a stroke under way would leave it */
     this.preview = null;
     this.altHeld = false;
+    /** Whether there is room for the list of objects; kept, since to ask the document costs a layout. */
+    this.wide = root.clientWidth >= NARROW;
     root.classList.add("anymask");
     this.stage = el("div", {
       class: "stage", tabindex: 0, role: "application",
@@ -94,7 +96,7 @@ export class App {
 
   /** Whether the list of objects is open: as it was chosen, else where there is room. */
   get panelOpen() {
-    return this.settings.panel ?? this.root.clientWidth >= NARROW;
+    return this.settings.panel ?? this.wide;
   }
 
   /** The colour that a click now would paint in. */

@@ -20,7 +20,7 @@
  * @property {number} started performance.now() of the event that caused it
  */
 import { EngineError, wasAborted } from "./engine/engine.js";
-import { toCoco, withoutPiece } from "./rle.js";
+import { same, toCoco, withoutPiece } from "./rle.js";
 import { tidy } from "./tidy.js";
 import { find, newThing, put, settled } from "./state.js";
 
@@ -87,7 +87,9 @@ export class Asking {
     if (click.seen) this.app.measure(click.started);
     this.app.events.emit("waiting");
     if (picture.state !== "ready") this.app.say("Kept: it is answered as soon as the picture is ready.");
-    this.#run();
+    // decoding in the browser would hold up the frame that shows what is known already
+    if (click.seen && this.app.decoders.way === "browser") this.app.render.painted(() => this.#run());
+    else this.#run();
     return click;
   }
 
@@ -236,6 +238,9 @@ export class Asking {
    */
   #take(click, answer) {
     const { history } = click.picture;
+    // the mask that is shown already, and not made anew for the canvas, where it is the same
+    const [first] = answer.masks;
+    if (click.seen && first && same(first.mask, click.seen)) first.mask = click.seen;
     const before = find(history.doc, click.thing) ?? newThing(click.thing, click.picture.size);
     const prompt = question(click, before, "");
     const asked = {

@@ -195,6 +195,16 @@ export function combine(a, b, how) {
 }
 
 /**
+ * Whether two masks have the same pixels.
+ *
+ * @param {Mask} a
+ * @param {Mask} b
+ */
+export function same(a, b) {
+  return a === b || (a.area === b.area && a.runs.length === b.runs.length && a.runs.every((run, place) => run === b.runs[place]));
+}
+
+/**
  * How alike two masks are: shared pixels over all pixels; two empty masks are alike.
  *
  * @param {Mask} a

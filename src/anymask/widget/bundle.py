@@ -12,7 +12,7 @@ PAGE = Path(__file__).resolve().parents[1] / "page"
 
 _IMPORT = re.compile(r'^((?:import|export)\b[^"\';]*?\bfrom\s+|import\s+)"(\.[^"]+)"', re.MULTILINE)
 
-STYLES = ("tokens", "layout", "parts", "sheets", "phone")
+STYLES = ("tokens", "layout", "parts", "lists", "sheets", "phone")
 """All but `page`, which is about a whole window."""
 
 _START = """

@@ -7,10 +7,12 @@
  * @typedef {"photo" | "masks" | "live"} Layer
  */
 import { find } from "../state.js";
+import { checkers, click, crosshair, grid, pulse } from "./marks.js";
 import { outlineOf, shapeOf, stepFor, tinted } from "./shapes.js";
 
 const FADE = 140; // ms in which a hovered mask comes and goes
 const GLOW = 420; // ms in which a new mask shines
+const PATIENCE = 250; // ms after which a click that waits begins to pulse
 const SLOW_FRAME = 60; // ms between two frames
 const PIXELATED_FROM = 2;
 const GRID_FROM = 18;
@@ -47,7 +49,8 @@ export class Render {
     events.on("picture drawn", () => this.invalidate("photo", "masks", "live"));
     events.on("doc", () => this.invalidate("masks", "live", ...(app.settings.cutout ? [PHOTO] : [])));
     events.on("settings theme", () => this.invalidate("photo", "masks", "live"));
-    events.on("waiting live everything tool", () => this.invalidate("masks", "live"));
+    events.on("live everything tool", () => this.invalidate("masks", "live"));
+    events.on("waiting", () => this.#waits());
     events.on("hover", () => this.#hovered());
   }
 
@@ -83,6 +86,17 @@ export class Render {
   /** A new mask shines for a moment. */
   glow() {
     if (!this.calm) this.#glowSince = performance.now();
+  }
+
+  /** Whether clicks have waited for so long that the page should say so. Until then nothing moves: a frame takes time too. */
+  get #slow() {
+    const first = this.app.asking.waiting[0];
+    return !this.calm && first !== undefined && performance.now() - first.started >= PATIENCE;
+  }
+
+  #waits() {
+    this.invalidate("masks", "live");
+    if (this.app.asking.waiting.length && !this.calm) setTimeout(() => this.#slow && this.invalidate("live"), PATIENCE);
   }
 
   #hovered() {
@@ -133,11 +147,11 @@ export class Render {
       context.globalCompositeOperation = "source-in";
       context.drawImage(source, ...place);
       context.globalCompositeOperation = "destination-over";
-      context.fillStyle = this.#checkers(context);
+      context.fillStyle = checkers(context, Boolean(this.app.theme?.dark), this.ratio);
       context.fillRect(...place);
       context.globalCompositeOperation = "source-over";
     } else context.drawImage(source, ...place);
-    if (density >= GRID_FROM) this.#grid(context, density);
+    if (density >= GRID_FROM) grid(context, view, this.ratio);
   }
 
   /** @param {CanvasRenderingContext2D} context */
@@ -179,15 +193,19 @@ export class Render {
     const thing = find(picture.history.doc);
     if (thing && !thing.hidden && app.tool.marks) {
       if (thing.box) this.box(context, thing.box, thing.colour);
-      thing.points.forEach(([x, y], place) => this.#mark(context, x, y, Boolean(thing.labels[place]), false));
+      thing.points.forEach(([x, y], place) => click(context, app.view.toStage(x, y), Boolean(thing.labels[place])));
     }
-    for (const click of app.asking.waiting) {
-      if (click.box && !click.mask) this.box(context, click.box, "#ffffff");
-      click.points.forEach(([x, y], place) => this.#mark(context, x, y, Boolean(click.labels[place]), true));
+    for (const asked of app.asking.waiting) {
+      if (asked.box && !asked.mask) this.box(context, asked.box, "#ffffff");
+      asked.points.forEach(([x, y], place) => {
+        const at = app.view.toStage(x, y);
+        if (this.#slow) pulse(context, at);
+        click(context, at, Boolean(asked.labels[place]));
+      });
     }
     app.tool.draw?.(context, this);
-    if (app.pointer?.cursor) this.#crosshair(context, app.pointer.cursor);
-    if (app.asking.waiting.length && !this.calm) this.invalidate("live");
+    if (app.pointer?.cursor) crosshair(context, app.view.toStage(app.pointer.cursor.x, app.pointer.cursor.y));
+    if (this.#slow) this.invalidate("live");
   }
 
   /** @param {CanvasRenderingContext2D} context */
@@ -298,103 +316,6 @@ export class Render {
   /** @param {CanvasRenderingContext2D} context */
   #place(context) {
     context.setTransform(1, 0, 0, 1, this.app.view.x * this.ratio, this.app.view.y * this.ratio);
-  }
-
-  /**
-   * @param {CanvasRenderingContext2D} context
-   * @param {number} x
-   * @param {number} y
-   * @param {boolean} inside
-   * @param {boolean} waits
-   */
-  #mark(context, x, y, inside, waits) {
-    const at = this.app.view.toStage(x, y);
-    const beat = waits && !this.calm ? (performance.now() % 900) / 900 : 0;
-    if (waits) {
-      context.beginPath();
-      context.arc(at.x, at.y, 6 + 9 * beat, 0, 7);
-      context.strokeStyle = `rgb(255 255 255 / ${1 - beat})`;
-      context.lineWidth = 2;
-      context.stroke();
-    }
-    context.beginPath();
-    context.arc(at.x, at.y, 6.5, 0, 7);
-    context.fillStyle = inside ? "#18a957" : "#e5395a";
-    context.fill();
-    context.lineWidth = 2;
-    context.strokeStyle = "#ffffff";
-    context.stroke();
-    context.beginPath();
-    context.moveTo(at.x - 2.8, at.y);
-    context.lineTo(at.x + 2.8, at.y);
-    if (inside) {
-      context.moveTo(at.x, at.y - 2.8);
-      context.lineTo(at.x, at.y + 2.8);
-    }
-    context.lineWidth = 1.6;
-    context.stroke();
-  }
-
-  /**
-   * @param {CanvasRenderingContext2D} context
-   * @param {{x: number, y: number}} place
-   */
-  #crosshair(context, place) {
-    const at = this.app.view.toStage(place.x, place.y);
-    for (const [width, colour] of /** @type {const} */ ([[4, "rgb(0 0 0 / 55%)"], [1.8, "#ffffff"]])) {
-      context.lineWidth = width;
-      context.strokeStyle = colour;
-      context.beginPath();
-      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-        context.moveTo(at.x + dx * 5, at.y + dy * 5);
-        context.lineTo(at.x + dx * 15, at.y + dy * 15);
-      }
-      context.stroke();
-    }
-  }
-
-  /**
-   * @param {CanvasRenderingContext2D} context
-   * @param {number} density
-   */
-  #grid(context, density) {
-    const { view } = this.app;
-    const { image } = view;
-    const from = view.toImage(0, 0);
-    const to = view.toImage(view.stage.width, view.stage.height);
-    context.strokeStyle = "rgb(128 128 128 / 35%)";
-    context.lineWidth = 1;
-    context.beginPath();
-    const top = Math.max(0, view.y * this.ratio);
-    const bottom = Math.min(context.canvas.height, (view.y + image.height * view.scale) * this.ratio);
-    const left = Math.max(0, view.x * this.ratio);
-    const right = Math.min(context.canvas.width, (view.x + image.width * view.scale) * this.ratio);
-    for (let x = Math.max(0, Math.ceil(from.x)); x <= Math.min(image.width, to.x); x++) {
-      const at = Math.round(view.x * this.ratio + x * density) + 0.5;
-      context.moveTo(at, top);
-      context.lineTo(at, bottom);
-    }
-    for (let y = Math.max(0, Math.ceil(from.y)); y <= Math.min(image.height, to.y); y++) {
-      const at = Math.round(view.y * this.ratio + y * density) + 0.5;
-      context.moveTo(left, at);
-      context.lineTo(right, at);
-    }
-    context.stroke();
-  }
-
-  /** @param {CanvasRenderingContext2D} context */
-  #checkers(context) {
-    const tile = document.createElement("canvas");
-    const side = Math.round(9 * this.ratio);
-    tile.width = tile.height = 2 * side;
-    const inner = /** @type {CanvasRenderingContext2D} */ (tile.getContext("2d"));
-    const dark = this.app.theme?.dark;
-    inner.fillStyle = dark ? "#2a2d33" : "#ffffff";
-    inner.fillRect(0, 0, 2 * side, 2 * side);
-    inner.fillStyle = dark ? "#363a41" : "#e3e5e9";
-    inner.fillRect(0, 0, side, side);
-    inner.fillRect(side, side, side, side);
-    return /** @type {CanvasPattern} */ (context.createPattern(tile, "repeat"));
   }
 
   /**

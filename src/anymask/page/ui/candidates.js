@@ -3,6 +3,7 @@
 import { bitsOf } from "../rle.js";
 import { rgb, stepFor } from "../canvas/shapes.js";
 import { find } from "../state.js";
+import { afterPaint } from "./after.js";
 import { el, pressed } from "./dom.js";
 
 const SIDE = 52; // CSS pixels
@@ -62,16 +63,10 @@ export function candidates(app) {
     box.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   }
 
-  let due = false;
+  const shown = afterPaint(app, () => show(false));
   app.events.on("doc picture tool settings drawn", () => {
     if (!box.hidden) show(true);
-    if (due) return;
-    due = true;
-    // the mask itself is painted first
-    app.render.painted(() => {
-      due = false;
-      show(false);
-    });
+    shown();
   });
   app.events.on("view", () => {
     const thing = app.doc && find(app.doc);

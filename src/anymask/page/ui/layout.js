@@ -30,6 +30,7 @@ export function layOut(app) {
     const { width, height, left, top: y } = stage.getBoundingClientRect();
     if (!width || !height) return;
     const phone = width < NARROW;
+    app.wide = root.clientWidth >= NARROW;
     const covered = (/** @type {HTMLElement} */ part) => (part.offsetParent ? part.getBoundingClientRect() : null);
     const right = !phone && covered(panel);
     const side = !phone && covered(tools);

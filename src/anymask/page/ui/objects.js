@@ -1,6 +1,7 @@
 // @ts-check
 /** The list of objects: names, colours, order, hidden or shown. The topmost comes first. */
 import { COLOURS, find, moved, put, without } from "../state.js";
+import { afterPaint } from "./after.js";
 import { button } from "./buttons.js";
 import { el, pressed } from "./dom.js";
 import { icon } from "./icons.js";
@@ -36,7 +37,8 @@ export function objects(app) {
     opacity.value = String(Math.round(app.settings.opacity * 100));
     figure.textContent = `${opacity.value} %`;
   };
-  app.events.on("doc picture settings", show);
+  app.events.on("picture settings", show);
+  app.events.on("doc", afterPaint(app, show));
   app.events.on("rename", () => {
     const id = app.doc?.selected;
     if (id != null) list.querySelector(`[data-id="${id}"]`)?.dispatchEvent(new CustomEvent("rename"));
