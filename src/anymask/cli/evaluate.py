@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def evaluate(
     data: Annotated[
-        Path, typer.Option(help="Photos with true masks: COCO folders, or whatever the protocol's page in docs names.")
+        Path, typer.Option(help="Photos or clips with true masks, in the layouts that docs/evaluation.md names.")
     ],
     model: Annotated[str | None, typer.Option(help="Name of a model; the model inside if left out.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights file; the model's own if left out.")] = None,
@@ -26,7 +26,7 @@ def evaluate(
     ] = "clicks",
     cap: Annotated[
         int | None,
-        typer.Option(help="Masks a set at most, photos a set where a protocol counts photos; evenly spread."),
+        typer.Option(help="Masks a set at most, photos or clips where a protocol counts those; evenly spread."),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="Name of a set; repeat for several.")] = None,
     kind: Annotated[
@@ -37,7 +37,10 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn at random.")] = 0,
     baselines: Annotated[
-        bool, typer.Option(help="Measure what needs no network as well: GrabCut and ellipse, merged regions, Canny.")
+        bool,
+        typer.Option(
+            help="Measure what needs no network too: GrabCut, ellipse, merged regions, Canny, masks carried on."
+        ),
     ] = False,
     precision: Annotated[str, typer.Option(help="float32, or bfloat16 for encoder and decoder.")] = "bfloat16",
     preset: Annotated[str | None, typer.Option(help="Of everything mode, for proposals.")] = None,

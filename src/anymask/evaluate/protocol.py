@@ -101,10 +101,11 @@ class Protocol(ABC):
     """A way to evaluate; subclasses are frozen dataclasses whose fields are its settings.
 
     needs_model: whether a model is asked at all. half_by: how bfloat16 is asked for, by autocast around the
-    measurement, or by the model's own way.
+    measurement, or by the model's own way. counted: what a unit's masks and units are called.
     """
 
     name: ClassVar[str]
+    counted: ClassVar[tuple[str, str]] = ("masks", "photos")
     half_by: ClassVar[Literal["autocast", "use"]] = "autocast"
 
     @property
@@ -135,6 +136,12 @@ class Protocol(ABC):
     @abstractmethod
     def measure(self, model: PromptModel | None, unit: Unit, rng: np.random.Generator) -> Line:
         """What one photo gives. Called within inference mode."""
+
+    def illustrate(
+        self, model: PromptModel | None, units: Sequence[Unit], lines: Sequence[Line], out: Path
+    ) -> list[Path]:
+        """Writes what is to be looked at beside the figures in `out`, once a run is through; the files."""
+        return []
 
     @abstractmethod
     def outcome(self, title: str, lines: Mapping[str, Sequence[Line]]) -> Outcome:

@@ -16,6 +16,7 @@ PROTOCOLS = {
     "boxes-ap": ("boxes_ap:BoxesAp", "instance AP from a detector's boxes, or the true ones"),
     "edges": ("edges:Edges", "contours on BSDS500"),
     "proposals": ("proposals:Proposals", "recall of everything mode"),
+    "video": ("video:Video", "J&F of objects followed through clips"),
 }
 """Name -> (module and class in this room, what it measures)."""
 

@@ -16,7 +16,7 @@ from anymask.records import atomic
 class Report:
     """about: protocol, settings, model, weights, data, versions. seconds: of measuring, over all sessions of the run.
 
-    images, masks: set -> how many took part.
+    images, masks: set -> how many took part. counted: what masks and images are called. shown: what more to look at.
     """
 
     about: dict[str, Any]
@@ -24,6 +24,8 @@ class Report:
     images: dict[str, int]
     masks: dict[str, int]
     outcome: Outcome
+    counted: tuple[str, str] = ("masks", "photos")
+    shown: str = ""
 
     @property
     def sets(self) -> dict[str, Row]:
@@ -68,10 +70,12 @@ class Report:
             console.print(note, highlight=False)
         weights = self.about.get("weights") or ""
         console.print(
-            f"{sum(self.masks.values())} masks in {sum(self.images.values())} photos, {self.seconds:.0f} s"
-            + (f"; weights {weights[:12]}" if weights else ""),
+            f"{sum(self.masks.values())} {self.counted[0]} in {sum(self.images.values())} {self.counted[1]}, "
+            f"{self.seconds:.0f} s" + (f"; weights {weights[:12]}" if weights else ""),
             highlight=False,
         )
+        if self.shown:
+            console.print(self.shown, highlight=False)
 
 
 def _plain(value: Any) -> Any:

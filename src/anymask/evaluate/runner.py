@@ -7,11 +7,12 @@ import hashlib
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from anymask.errors import BadSetting
+from anymask.errors import BadSetting, MissingExtra
 from anymask.evaluate.protocol import Choice, Line, Protocol, Unit
 from anymask.evaluate.report import Report
 from anymask.evaluate.state import State, alone, state_of
@@ -80,10 +81,23 @@ def run(
             done += unit.masks
             if tell is not None:
                 tell(done, total)
-        report = _report(protocol, about, units, [lines[key] for key in keys])
+        found = [lines[key] for key in keys]
+        report = _report(protocol, about, units, found)
         if out is not None:
             report.write(out)
+            report = replace(report, shown=_illustrated(protocol, model, units, found, out))
     return report
+
+
+def _illustrated(
+    protocol: Protocol, model: PromptModel | None, units: Sequence[Unit], lines: Sequence[Line], out: Path
+) -> str:
+    """What is said of the pictures beside the figures; these stand without them where a library is missing."""
+    try:
+        made = protocol.illustrate(model, units, lines, out)
+    except MissingExtra as error:
+        return f"nothing was made to look at: {error}"
+    return f"look at {', '.join(path.name for path in made)}" if made else ""
 
 
 def _report(protocol: Protocol, about: dict[str, Any], units: Sequence[Unit], lines: Sequence[Line]) -> Report:
@@ -95,7 +109,7 @@ def _report(protocol: Protocol, about: dict[str, Any], units: Sequence[Unit], li
         images[unit.dataset] = images.get(unit.dataset, 0) + 1
         masks[unit.dataset] = masks.get(unit.dataset, 0) + unit.masks
     seconds = sum(line["seconds"] for line in lines)
-    return Report(about, seconds, images, masks, protocol.outcome(about["model"], by_set))
+    return Report(about, seconds, images, masks, protocol.outcome(about["model"], by_set), protocol.counted)
 
 
 def _about(
