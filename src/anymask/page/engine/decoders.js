@@ -10,6 +10,7 @@ export class Decoders {
   #browser = null;
   /** @type {"server" | "browser"} */
   #faster = "server";
+  #failed = false;
   /** @type {Map<string, Promise<void>>} by model: loading and measuring happen once */
   #prepared = new Map();
 
@@ -59,6 +60,7 @@ export class Decoders {
   /** From now on the server is asked. */
   fail() {
     this.#browser = null;
+    this.#failed = true;
     this.report = "This browser failed to decode; the server is asked.";
     this.app.events.emit("decoders");
   }
@@ -83,6 +85,7 @@ export class Decoders {
       await browser.embedded(picture);
       const here = measure ? await this.#timed(picture, (prompt) => browser.decode(picture, prompt)) : 0;
       const there = measure ? await this.#timed(picture, (prompt) => this.app.engine.decode(picture.id, prompt)) : 0;
+      if (this.#failed) return; // while this one was being loaded
       this.#faster = here < there ? "browser" : "server";
       this.#browser = browser;
       this.report = measure
