@@ -84,6 +84,7 @@ class Carried:
     def prompt(
         self, frame: int, object: int = 1, *, points: Any = None, labels: Any = None, box: Any = None, mask: Any = None
     ) -> Masks:
+        """See `Follower.prompt`. Raises BadPrompt where nothing is said."""
         image = Image.open(self.frames[frame])
         if mask is None:
             if points is None and box is None:
@@ -98,6 +99,7 @@ class Carried:
         return Masks.from_dense(found, ids=[object])
 
     def propagate(self, *, afresh: bool = False) -> Iterator[tuple[int, Masks]]:
+        """See `Follower.propagate`. Raises BadPrompt where nothing was prompted."""
         if not self._given:
             raise BadPrompt("nothing was prompted yet")
         carry = _WAYS[self.way](self)
@@ -110,6 +112,7 @@ class Carried:
             carry.told(self._told(frame))
 
     def close(self) -> None:
+        """Forgets what was prompted."""
         self._given.clear()
 
     def _told(self, frame: int) -> Soft:
