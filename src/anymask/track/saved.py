@@ -163,7 +163,7 @@ def restore(
         )
     session = VideoSession.__new__(VideoSession)
     session._begin(frames, loaded, TrackSettings.of(**state["settings"]), None if copy else place)
-    if copy:
+    if copy and (place / FRAMES).is_dir():
         shutil.copytree(place / FRAMES, session.folder / FRAMES, copy_function=_linked, dirs_exist_ok=True)
     session._serial, session._numbers = state["serial"], state["numbers"]
     for path in [*place.glob(".anymask-*.tmp"), *(place / FRAMES).glob(".anymask-*.tmp")]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,8 +88,11 @@ class VideoSession:
 
     def _begin(self, frames: Frames, model: VideoModel, settings: TrackSettings, folder: str | Path | None) -> None:
         self.frames, self.model, self.settings = frames, model, settings
-        self._temporary = tempfile.TemporaryDirectory(prefix="anymask-video-") if folder is None else None
-        self.folder = Path(self._temporary.name if self._temporary is not None else folder or "")
+        self._temporary = folder is None
+        self.folder = Path(tempfile.mkdtemp(prefix="anymask-video-") if folder is None else folder)
+        if self._temporary:
+            # also when nobody closes the session
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self._lock = _locked(self.folder)
         self.policy = policy_of(settings, model, frames.count)
         device = torch.device("cpu") if settings.offload else _device(model)
@@ -358,7 +363,7 @@ class VideoSession:
         return saved.save(self, Path(folder))
 
     def _save_state(self) -> None:
-        if self._temporary is None:
+        if not self._temporary:
             saved.write_state(self, self.folder)
 
     def close(self) -> None:
@@ -366,8 +371,8 @@ class VideoSession:
         self.frames.close()
         self._embeddings.clear()
         self._lock.release()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        if self._temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> VideoSession:
         return self
