@@ -131,6 +131,7 @@ def test_the_official_file_loads_strictly_and_nothing_else_does(pair, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_the_published_tiny_size_gives_the_official_answers(peer, noisy, tmp_path):
     """About half a minute: Hiera-T at 1024 pixels, once."""
     build = peer("sam2.build_sam").build_sam2
