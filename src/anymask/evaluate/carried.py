@@ -90,9 +90,11 @@ class Carried:
             if points is None and box is None:
                 raise BadPrompt("a prompt is points, a box or a mask")
             if self._seen is None or self._seen[0] != frame:
-                self._seen = frame, self.model.encode([image])
+                with torch.no_grad():
+                    self._seen = frame, self.model.encode([image])
             asked = Prompts.of(points, labels, None if box is None else [box], size=image.size)
-            found = self.model.decode(self._seen[1], asked).masks(best=True).dense()[0]
+            with torch.no_grad():
+                found = self.model.decode(self._seen[1], asked).masks(best=True).dense()[0]
         else:
             found = np.asarray(mask, np.bool_)
         self._given.setdefault(frame, {})[object] = found
@@ -170,6 +172,7 @@ class _Neighbours:
         self.now: tuple[Tensor, Tensor] | None = None
         self.given = False
 
+    @torch.no_grad()
     def __call__(self, image: Image) -> Soft:
         if self.now is not None:
             (self.prompted if self.given else self.recent).append(self.now)
