@@ -43,6 +43,7 @@ def test_a_fine_tune_leaves_an_adapter_a_report_and_pictures(photos, tmp_path):
     asked = ("train", "--data", photos, "-o", out, "--method", "decoder", "--steps", 2, "--images", 1, "--masks", 2)
     done = run(*asked, "--pictures-every", 2)
     assert done.exit_code == 0, done.output
+    assert "reading squares, 2 photos" in done.stderr
     adapter = out / "adapter.safetensors"
     assert adapter.is_file() and str(adapter) in done.output
     page = (out / "report.html").read_text()

@@ -87,7 +87,8 @@ def train(
         pictures_every=pictures_every,
         sharded=sharded,
     )
-    written = run(job, processes=processes, tell=Progress())
+    progress = Progress()
+    written = run(job, processes=processes, tell=progress, reading=progress.reading)
     if written is None:
         typer.echo(f"stopped before the end; the same command goes on from the state in {out}", err=True)
     else:
@@ -99,6 +100,39 @@ class Progress:
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._reads = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # another process draws a bar of its own
+        if self._bar is not None:
+            self._bar.stop()
+        return {"_bar": None, "_reads": ""}
+
+    def reading(self, name: str, done: int, total: int | None) -> None:
+        """How far the decoding of a set's photos is."""
+        first, self._reads = name != self._reads, name
+        if not sys.stderr.isatty():
+            if first:
+                print(f"reading {name}" + (f", {total} photos" if total else ""), file=sys.stderr, flush=True)
+            return
+        if first:
+            self._opened("reading {task.description} {task.completed:.0f}", name, total)
+        self._bar.update(self._bar.task_ids[0], completed=done)
+
+    def _opened(self, text: str, name: str, total: int | None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+        from rich.table import Column
+
+        if self._bar is not None:
+            self._bar.stop()
+        left = TimeRemainingColumn() if self._reads else TextColumn("{task.fields[note]}")
+        # on a narrow terminal the means are cut, not the step
+        step = TextColumn(text, table_column=Column(no_wrap=True, min_width=12))
+        self._bar = Bar(step, BarColumn(bar_width=16), left, console=Console(stderr=True))
+        self._bar.add_task(name, total=total, note="")
+        self._bar.start()
 
     def __call__(self, counters: Counters, left: float) -> None:
         means = " ".join(f"{name} {value:.3f}" for name, value in counters.means.items())
@@ -108,14 +142,8 @@ class Progress:
             line = f"{share:6.1%} step {counters.step} images {counters.images} {means} left {left / 60:.0f} min"
             print(line, file=sys.stderr, flush=True)
             return
-        if self._bar is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as Bar
-
-            columns = (TextColumn("step {task.completed:.0f}"), BarColumn(), TextColumn("{task.fields[note]}"))
-            self._bar = Bar(*columns, console=Console(stderr=True))
-            self._bar.add_task("train", total=total, note="")
-            self._bar.start()
+        if self._bar is None or self._reads:
+            self._reads = ""
+            self._opened("step {task.completed:.0f}", "train", total)
         note = f"{left / 60:.0f} min left  {means}"
         self._bar.update(self._bar.task_ids[0], completed=counters.step, note=note)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -69,11 +69,16 @@ class Photos:
         return sum(len(photo.masks) for photos in self.sets.values() for photo in photos)
 
 
-def load_photos(data: Sequence[Path], cache: Path, kind: str | None = None) -> Photos:
+Reading: TypeAlias = Callable[[str, int, int | None], None]
+"""Called with a set's name, the photos of it that have been decoded, and all of them where their number is known."""
+
+
+def load_photos(data: Sequence[Path], cache: Path, kind: str | None = None, tell: Reading | None = None) -> Photos:
     """Photos of all sets under the `data` paths, of any layout; the first call writes the cache, later ones map it.
 
     Generated scenes ("scenes:...") are drawn into the cache too. kind: of the layout, see `data.open.open_data`;
-    recognised if left out. Raises BadSetting where nothing is found or two sets have the same name.
+    recognised if left out. tell: called after each photo while the cache is written.
+    Raises BadSetting where nothing is found or two sets have the same name.
     """
     stamp = hashlib.sha256(f"{LONGEST} {SMALLEST} {kind}".encode())
     for root in data:
@@ -83,7 +88,7 @@ def load_photos(data: Sequence[Path], cache: Path, kind: str | None = None) -> P
         sets = [entry for root in data for entry in open_data(root, kind)]
         if len({entry.name for entry in sets}) < len(sets):
             raise BadSetting("two sets have the same name; rename one of the folders, or give scenes another seed")
-        _write(sets, stem)
+        _write(sets, stem, tell)
     index = json.loads(stem.with_suffix(".json").read_text())
     if not any(index.values()):
         raise BadSetting("there is no photo with a mask in the data")
@@ -114,7 +119,7 @@ def _boxes(masks: list[dict[str, Any]]) -> NDArray[np.float32]:
     return boxes
 
 
-def _write(sets: Sequence[Dataset | Stream], stem: Path) -> None:
+def _write(sets: Sequence[Dataset | Stream], stem: Path, tell: Reading | None) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     index: dict[str, list[dict[str, Any]]] = {}
     offset = 0
@@ -122,7 +127,10 @@ def _write(sets: Sequence[Dataset | Stream], stem: Path) -> None:
     with unfinished.open("wb") as out:
         for entry in sets:
             photos = index.setdefault(entry.name, [])
-            for sample in _samples(entry):
+            total = len(entry) if isinstance(entry, Dataset) else None
+            for done, sample in enumerate(_samples(entry), 1):
+                if tell is not None:
+                    tell(entry.name, done, total)
                 if not sample.masks:
                     continue
                 pixels, masks = _shrunk(sample.pixels(), [_text(mask) for mask in sample.masks])

@@ -20,7 +20,7 @@ from anymask.models.load import load
 from anymask.models.promptable import PromptableModel
 from anymask.train import export, report
 from anymask.train.loop import Tell, Trainer, accelerator, stop_on_signal
-from anymask.train.photos import Photos, load_photos
+from anymask.train.photos import Photos, Reading, load_photos
 from anymask.train.pictures import Watch
 from anymask.train.rounds import Promptable
 from anymask.train.sampler import Sampler
@@ -55,26 +55,28 @@ class Job:
     sharded: bool = False
     cpu: bool = field(default_factory=lambda: not torch.cuda.is_available())
 
-    @property
-    def photos(self) -> Photos:
-        return load_photos(self.data, self.cache or self.out / "cache", self.kind)
+    def photos(self, tell: Reading | None = None) -> Photos:
+        """The photos, decoded at the first call; see `load_photos`."""
+        return load_photos(self.data, self.cache or self.out / "cache", self.kind, tell)
 
 
-def train(job: Job, *, processes: int = 1, tell: Tell | None = None) -> Path | None:
+def train(job: Job, *, processes: int = 1, tell: Tell | None = None, reading: Reading | None = None) -> Path | None:
     """Train; a state in the run's folder is taken up. The written file, or None where the run is not complete yet.
 
     processes: on this machine. A launcher (torchrun, accelerate launch) that started this one among others is found by
-    its environment, and then starts them itself.
+    its environment, and then starts them itself. reading: called while photos are decoded for the first time.
     Raises BadSetting for data or models that cannot be trained.
     """
     launched = "WORLD_SIZE" in os.environ
     if launched and processes > 1:
         raise BadSetting("the launcher has started the processes already; leave out their number here")
     job.settings.part(int(os.environ.get("WORLD_SIZE", processes)))
+    if not launched:
+        # what is wrong with the data is said here, not by one process of many
+        job.photos(reading)
     if processes == 1:
         _work(job, tell)
     else:
-        job.photos  # noqa: B018  (what is wrong with the data is said here, not by one process of many)
         together(_work, (job, tell), processes, cpu=job.cpu)
     written = job.out / (export.ADAPTER if job.settings.method in ("decoder", "lora") else export.WHOLE)
     return written if written.is_file() else None
@@ -141,7 +143,7 @@ def trainer_of(job: Job) -> tuple[Trainer, str]:
     here = accelerator(settings.precision, cpu=job.cpu)
     with here.local_main_process_first():
         # decoded by one process of a machine, mapped by the others
-        photos = job.photos
+        photos = job.photos()
     sampler = Sampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
     spread = Shards(here) if sharded else Copies(here)
     return Trainer(Promptable(model, settings), groups, sampler, job.out, settings, here, spread), base
