@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -177,17 +177,24 @@ def leaves_out(card: Card, arranged: Mapping[str, Tensor]) -> bool:
     return bool(card.optional) and not any(name.startswith(card.optional + ".") for name in arranged)
 
 
-def _renamed(tensors: Mapping[str, Tensor], rename: Sequence[tuple[str, str]]) -> dict[str, Tensor] | None:
+def _renamed(tensors: Mapping[str, Tensor], rename: tuple[tuple[str, str], ...]) -> dict[str, Tensor] | None:
     """The same under other names; None where two different tensors would be in one place."""
     found: dict[str, Tensor] = {}
-    for foreign, tensor in tensors.items():
-        name = foreign
-        for pattern, replacement in rename:
-            name = re.sub(pattern, replacement, name)
+    for name, tensor in zip(_new_names(tuple(tensors), rename), tensors.values(), strict=True):
         if name in found and not torch.equal(found[name], tensor):
             return None
         found[name] = tensor
     return found
+
+
+@lru_cache(maxsize=16)
+def _new_names(names: tuple[str, ...], rename: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    # kept, since a file is compared with all sizes of a member, and their layouts are the same
+    new = list(names)
+    for pattern, replacement in rename:
+        find = re.compile(pattern)
+        new = [find.sub(replacement, name) for name in new]
+    return tuple(new)
 
 
 def _first(names: list[str], count: int = 3) -> str:
