@@ -183,6 +183,70 @@ def test_a_folder_becomes_a_film_strip(opened, holiday, way):
     assert page.tab.locator(".strip li").count() == 2
 
 
+@pytest.fixture
+def clip(tmp_path):
+    """Six frames of a square that goes to the right, and its masks as `anymask video --format coco` writes them."""
+    from anymask import Masks
+    from anymask.records import coco_video
+    from anymask.records.clip import ClipRecord, ClipRef
+
+    frames, files = {}, []
+    for number in range(6):
+        dense = np.zeros((1, 90, 160), bool)
+        dense[0, 30:60, 10 + 20 * number : 40 + 20 * number] = True
+        files.append(f"{number:05}.jpg")
+        Image.fromarray(np.where(dense[0, ..., None], (230, 200, 60), (40, 60, 80)).astype(np.uint8)).save(
+            tmp_path / files[-1]
+        )
+        frames[number] = Masks.from_dense(dense, ids=[7])
+    record = ClipRecord(ClipRef("square", (90, 160), 6, 12.0, tuple(files)), frames, {7: "square"})
+    return [tmp_path / file for file in files], coco_video.write(record, tmp_path / "masks.json")
+
+
+def test_a_clip_plays_with_its_masks(opened, clip):
+    frames, masks = clip
+    page = opened(*frames)
+    with page.tab.expect_file_chooser() as chooser:
+        page.press("o")
+    chooser.value.set_files(str(masks))
+    page.wait("app.pictures.list.every((one) => one.history.doc.things.length === 1)")
+    assert page.masks()[0]["name"] == "square" and page.masks()[0]["area"] == 900
+    page.tab.evaluate("""() => { window.shown = [];
+        window.anymaskApp.events.on("picture", () => { const { current } = window.anymaskApp.pictures;
+            window.shown.push([current.name, current.history.doc.things[0].mask.box[0]]); }); }""")
+    page.tab.locator("[data-action=play]").click()
+    page.wait("window.shown.length >= 8")
+    page.press("d")
+    page.wait("!app.player.playing")
+    page.ready()
+    shown = page.tab.evaluate("window.shown")
+    order = [(f"{number % 6:05}.jpg", 10 + 20 * (number % 6)) for number in range(1, len(shown) + 1)]
+    assert [tuple(one) for one in shown] == order
+    # pixels are kept of few frames only, and the one it stopped at can be clicked
+    assert page.app("app.pictures.list.filter((one) => one.bitmap).length") <= 3
+    page.press("n")
+    page.click(80, 80)
+    assert len(page.masks()) == 2
+
+
+def test_masks_of_another_picture_are_refused_in_a_sentence(opened, clip, picture, tmp_path):
+    masks = clip[1]
+    (tmp_path / "other").mkdir()
+    shutil.copy(picture, tmp_path / "other" / "00000.jpg")
+    page = opened(tmp_path / "other" / "00000.jpg")
+    with page.tab.expect_file_chooser() as chooser:
+        page.press("o")
+    chooser.value.set_files(str(masks))
+    page.wait("document.querySelector('.toast')?.textContent.includes('160 x 90')")
+    assert page.masks() == []
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    with page.tab.expect_file_chooser() as chooser:
+        page.press("o")
+    chooser.value.set_files(str(broken))
+    page.wait("[...document.querySelectorAll('.toast')].some((one) => one.textContent.includes('is not JSON'))")
+
+
 def test_runs_and_tidying_agree_with_pycocotools_on_any_mask(opened):
     """The page's own run lengths against the official library, over random masks."""
     from pycocotools import mask as coco

@@ -19,6 +19,7 @@ export const ACTIONS = [
   { id: "paste", group: "Pictures", label: "Paste a picture", keys: ["Mod+V"] },
   { id: "previous", group: "Pictures", label: "Previous picture", keys: ["PageUp"], run: (app) => app.pictures.step(-1) },
   { id: "next", group: "Pictures", label: "Next picture", keys: ["PageDown"], run: (app) => app.pictures.step(1) },
+  { id: "play", group: "Pictures", label: "Play or stop the film strip", keys: ["D"], run: (app) => app.player.toggle() },
 
   { id: "point", group: "Tools", label: "Click", keys: ["P"], run: (app) => app.pick("point") },
   { id: "box", group: "Tools", label: "Box", keys: ["B"], run: (app) => app.pick("box") },

@@ -8,7 +8,9 @@ import { Connection } from "./connection.js";
 import { Emitter } from "./emitter.js";
 import { Decoders } from "./engine/decoders.js";
 import { EngineError, wasAborted } from "./engine/engine.js";
+import { checkSize, placeMasks, readMasks } from "./masks_file.js";
 import { NARROW } from "./narrow.js";
+import { Player } from "./player.js";
 import { Pictures } from "./pictures.js";
 import { checked, loadSettings, saveSettings } from "./settings.js";
 import { listen } from "./shortcuts.js";
@@ -69,7 +71,9 @@ export class App {
     this.theme = new Theme(this);
     this.render = new Render(this, this.stage);
     this.pointer = new Pointer(this, this.stage);
+    this.player = new Player(this);
     layOut(this);
+    this.events.on("drawn", () => this.pictures.current && checkSize(this, this.pictures.current));
     listen(this, options.keys ?? root);
     this.#start();
   }
@@ -203,7 +207,7 @@ export class App {
 
   /** @param {boolean} folder */
   chooseFiles(folder) {
-    const input = el("input", { type: "file", accept: folder ? false : "image/*,.tif,.tiff", multiple: true, hidden: true });
+    const input = el("input", { type: "file", accept: folder ? false : "image/*,.tif,.tiff,.json", multiple: true, hidden: true });
     if (folder) input.webkitdirectory = true;
     input.addEventListener("change", () => {
       this.take(input.files ?? []);
@@ -213,13 +217,36 @@ export class App {
     input.click();
   }
 
-  /** @param {Iterable<File>} files */
+  /**
+   * Opens pictures, and puts the masks of COCO files onto those that are open.
+   *
+   * @param {Iterable<File>} files
+   */
   take(files) {
     const list = [...files];
+    const lists = list.filter((file) => /\.json$/i.test(file.name));
     const taken = this.pictures.add(list);
-    if (!taken && list.length) this.say("There is no picture in that: PNG, JPEG, WebP, TIFF and others are read.", true);
+    if (lists.length) this.#takeMasks(lists).catch((error) => this.failed(error));
+    else if (!taken && list.length) this.say("There is no picture in that: PNG, JPEG, WebP, TIFF and others are read.", true);
     else if (taken > 1) this.say(`${taken} pictures opened.`);
     return taken;
+  }
+
+  /** @param {File[]} files */
+  async #takeMasks(files) {
+    for (const file of files) {
+      let marked;
+      try {
+        marked = readMasks(await file.text());
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        this.say(`${file.name} holds no masks for this page: ${error.message}.`, true);
+        continue;
+      }
+      const count = placeMasks(this, marked);
+      const where = count === 1 ? "1 picture" : `${count} pictures`;
+      this.say(count ? `Masks on ${where} from ${file.name}.` : `None of the open pictures is named in ${file.name}.`, true);
+    }
   }
 
   /**

@@ -93,6 +93,46 @@ export class Pictures {
     this.#prepare(picture, this.#work.signal);
   }
 
+  /**
+   * Shows a picture without preparing it for clicks, for a moment in which many follow each other.
+   *
+   * @param {Picture} picture read before
+   */
+  glance(picture) {
+    const left = this.current;
+    this.#work.abort();
+    if (left && left.state !== "ready") left.state = "new";
+    this.current = picture;
+    this.events.emit("picture");
+    this.events.emit("drawn");
+    if (left && left !== picture && left.state === "new") {
+      // a clip's frames together would be gigabytes
+      left.bitmap?.close();
+      left.bitmap = null;
+    }
+  }
+
+  /** Prepares the current picture for clicks, where it is not yet. */
+  prepare() {
+    if (!this.current || this.current.state !== "new") return;
+    this.#work = new AbortController();
+    this.#prepare(this.current, this.#work.signal);
+  }
+
+  /**
+   * A picture's pixels, as far as the browser can read them.
+   *
+   * @param {Picture} picture
+   */
+  async read(picture) {
+    if (picture.bitmap) return;
+    const bitmap = await createImageBitmap(picture.file).catch(() => null);
+    if (!bitmap || picture.bitmap) return bitmap?.close();
+    picture.bitmap = bitmap;
+    [picture.width, picture.height] = [bitmap.width, bitmap.height];
+    if (!picture.thumbnail) picture.thumbnail = shrunk(bitmap);
+  }
+
   /** @param {number} by */
   step(by) {
     if (!this.current || this.list.length < 2) return;

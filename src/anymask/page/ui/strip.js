@@ -1,12 +1,18 @@
 // @ts-check
 /** The open pictures as a film strip. It is there when there is more than one. */
+import { button } from "./buttons.js";
 import { el, pressed } from "./dom.js";
 import { icon } from "./icons.js";
 
 /** @param {import("../app.js").App} app */
 export function strip(app) {
   const list = el("ul", {});
-  const film = el("nav", { class: "island strip needs-picture", "aria-label": "Pictures", hidden: true }, list);
+  const play = button(app, "play", { icon: "play", class: "play" });
+  const film = el("nav", { class: "island strip needs-picture", "aria-label": "Pictures", hidden: true }, play, list);
+  app.events.on("playing", () => {
+    play.replaceChildren(icon(app.player.playing ? "stop" : "play"));
+    pressed(play, "aria-pressed", app.player.playing);
+  });
   /** @type {WeakMap<import("../pictures.js").Picture, HTMLLIElement>} */
   const frames = new WeakMap();
 
