@@ -15,6 +15,7 @@ from anymask.errors import AnymaskError, BadPrompt, BadSetting, NotYet, UnknownM
 COMMANDS = {
     "segment": "Masks of what you point at, in one picture or many.",
     "everything": "Masks of all objects, in one picture or in folders of any size.",
+    "video": "Follow what you point at through a clip.",
     "models": "The family: size, licence, prompts, and what is on this machine.",
     "data": "What is in data sets: counts, sizes, labels, broken files, pictures.",
     "train": "Train or fine-tune a model on photos with masks.",
