@@ -47,12 +47,19 @@ def sam():
     return tiny()
 
 
+def sam2():
+    from anymask.family.sam2.model import for_tests
+
+    return for_tests()
+
+
 FAMILY = {
     "anymask-lite": lite,
     "sam-vit": sam,
     "mobile-sam": lambda: tiny_vit(128),
     "lite-medsam": lambda: tiny_vit(32, stem="pointwise", resample="area", normalise="min-max"),
     "medsam": medsam,
+    "sam2": sam2,
 }
 
 

@@ -48,6 +48,10 @@ def prepare(model: PromptableModel, settings: TrainSettings) -> list[dict[str, A
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
+    memory = getattr(model, "memory", None)
+    if memory is not None:
+        # pictures do not reach it, and an adapter need not carry it
+        memory.requires_grad_(False)
     encoder = model.image_encoder
     if settings.method in ("decoder", "lora"):
         encoder.requires_grad_(False)
