@@ -67,11 +67,14 @@ def there_or_not(theirs, folder):
     head.bias -= (found[at] + found[at + 1]) / 2
 
 
-def components(mask):
-    """8-connected components of [1, 1, H, W] and the area of each pixel's own, as the official kernel answers."""
-    _, regions, stats, _ = cv2.connectedComponentsWithStats(mask[0, 0].numpy().astype(np.uint8), connectivity=8)
-    areas = np.where(regions > 0, stats[regions, cv2.CC_STAT_AREA], 0)
-    return torch.from_numpy(regions)[None, None], torch.from_numpy(areas)[None, None]
+def components(masks):
+    """8-connected components of [N, 1, H, W] and the area of each pixel's own, as the official kernel answers."""
+    found = []
+    for mask in masks[:, 0].numpy().astype(np.uint8):
+        _, regions, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+        found.append((regions, np.where(regions > 0, stats[regions, cv2.CC_STAT_AREA], 0)))
+    regions, areas = (torch.from_numpy(np.stack(one))[:, None] for one in zip(*found, strict=True))
+    return regions, areas
 
 
 class Both:

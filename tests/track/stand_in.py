@@ -54,7 +54,7 @@ class ByColour:
             colour = torch.zeros(3)
             if one.pointers:
                 colour = torch.stack([pointer for pointer, _ in one.pointers]).mean(0)
-            if prompts is not None and prompts.points is not None:
+            if prompts is not None and prompts.points is not None and (prompts.point_labels[row] == 1).any():
                 x, y = resize.points(prompts.points[row])[prompts.point_labels[row] == 1].mean(0)
                 colour = image[:, min(int(y), SIDE - 1), min(int(x), SIDE - 1)]
             if prompts is not None and prompts.boxes is not None:

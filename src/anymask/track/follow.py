@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
-
-import torch
 
 from anymask.errors import BadPrompt
 from anymask.masks.masks import Masks
-from anymask.models.video import Recalled, Tracked
 from anymask.pixels.image import Image
-from anymask.track.answer import Answer, Entry
-from anymask.track.bank import Found
+from anymask.track import history
+from anymask.track.step import track
 from anymask.track.thing import Thing
 
 if TYPE_CHECKING:
@@ -54,11 +50,14 @@ def _followed(
                 image = reader.image(frame)
                 if image is None:
                     return
+                for thing in todo:
+                    history.recover(session, thing, frame, reverse)
                 if todo:
                     track(session, frame, todo, reverse, image)
             for thing in things:
                 if frame in thing.prompted:
                     thing.passed[frame] = reverse
+            history.thin(session, frame, reverse)
             yield frame, session.masks(frame) or session._rows([])
             frame += step
     finally:
@@ -110,71 +109,3 @@ class _Reader:
         if close is not None:
             close()
         self._read = None
-
-
-def track(session: VideoSession, frame: int, things: list[Thing], reverse: bool, image: Image | None = None) -> None:
-    """Tracks some objects on one frame and keeps what was found."""
-    session.embedding(frame, image)
-    entries: dict[int, Entry] = {}
-    for at in range(0, len(things), session.settings.at_once):
-        entries |= _tracked(session, frame, things[at : at + session.settings.at_once], reverse)
-    session._store.put(frame, entries)
-
-
-def _tracked(session: VideoSession, frame: int, things: list[Thing], reverse: bool) -> Mapping[int, Entry]:
-    policy, before = session.policy, frame + (1 if reverse else -1)
-    lines = [(thing, line) for thing in things for line in range(_lines(thing, before))]
-    device = next(iter(session.embedding(frame).tensors.values())).device
-    recalled = [_there(policy.recalled(thing, frame, reverse, line), device) for thing, line in lines]
-    with torch.no_grad():
-        tracked = session.model.track(session.embedding(frame), recalled)
-    rows: list[int] = []
-    candidates: list[int] = []
-    owners: list[tuple[Thing, int, tuple[float, ...]]] = []
-    for thing in things:
-        own = [row for row, (one, _) in enumerate(lines) if one is thing]
-        found = [_found(tracked, row, thing, before, lines[row][1]) for row in own]
-        for chosen in policy.choose(found, session.size):
-            rows.append(own[chosen.line])
-            candidates.append(chosen.candidate)
-            owners.append((thing, chosen.line, chosen.carried))
-    # remembered as the network answered; shown with its holes filled
-    raw = tracked.logits[rows, candidates].float()
-    answers = session.memorised(frame, session.answers(tracked, rows, candidates), prompted=False, logits=raw)
-    entries: dict[int, Entry] = {}
-    for thing in things:
-        kept = [
-            replace(answer, line=line, carried=carried)
-            for answer, (owner, line, carried) in zip(answers, owners, strict=True)
-            if owner is thing
-        ]
-        entries[thing.number] = Entry(tuple(kept), reverse, session._serial)
-    return entries
-
-
-def _lines(thing: Thing, before: int) -> int:
-    """In how many lines of memory an object arrives from the frame before."""
-    if before in thing.prompted or before < 0:
-        return 1
-    entry = thing.store.entry(before, thing.number)
-    return 1 if entry is None else len(entry.answers)
-
-
-def _found(tracked: Tracked, row: int, thing: Thing, before: int, line: int) -> Found:
-    last: Answer | None = thing.prompted.get(before) or (thing.at(before, line) if before >= 0 else None)
-    return Found(
-        tracked.logits[row].float(),
-        tuple(float(one) for one in tracked.scores[row]),
-        float(tracked.presence[row]),
-        int(tracked.best[row]),
-        last,
-    )
-
-
-def _there(recalled: Recalled, device: torch.device) -> Recalled:
-    """What is recalled, where the network is."""
-    return Recalled(
-        tuple((one.to(device), slot) for one, slot in recalled.features),
-        tuple((one.to(device), slot) for one, slot in recalled.pointers),
-        recalled.reach,
-    )

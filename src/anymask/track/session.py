@@ -24,7 +24,7 @@ from anymask.pixels.image import Image
 from anymask.pixels.resize import HW
 from anymask.pixels.video import Frames, FramesLike
 from anymask.session.answers import as_masks
-from anymask.track import saved
+from anymask.track import history, saved
 from anymask.track.answer import Answer, Entry, without_holes
 from anymask.track.follow import follow
 from anymask.track.policies import policy_of, room_of
@@ -100,6 +100,7 @@ class VideoSession:
         self._things: dict[int, Thing] = {}
         self._serial = 0
         self._numbers = 0
+        self._needed: set[int] = set()
         self._embeddings: OrderedDict[int, Embedding] = OrderedDict()
 
     # what is there
@@ -210,6 +211,8 @@ class VideoSession:
         """The answer to what was said, and whether the frame counts as prompted from now on."""
         backward = thing.tracked(frame)
         fresh = backward is None
+        if backward is not None:
+            history.recover(self, thing, frame, backward, itself=True)
         embedding = self.embedding(frame)
         with torch.no_grad():
             if said.mask is not None:
