@@ -35,19 +35,21 @@ CODECS: dict[Kind, _Codec] = {
     # without B-frames parts can be put behind one another packet by packet
     "mp4": _Codec(
         ".mp4", "libx264", "yuv420p", 3,
-        {"crf": "18", "preset": "veryfast", "bf": "0"}, {"movflags": "+faststart"},
+        {"crf": "18", "preset": "veryfast", "bf": "0"}, {"movflags": "+faststart", "fflags": "+bitexact"},
     ),
     # ProRes 4444, which editing programs import with its alpha
     "alpha": _Codec(
-        ".mov", "prores_ks", "yuva444p10le", 4, {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}, {}
+        ".mov", "prores_ks", "yuva444p10le", 4,
+        {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}, {"fflags": "+bitexact"},
     ),
     # VP9, which browsers play with its alpha; hidden frames cannot carry any, hence no alternate references
     "webm": _Codec(
         ".webm", "libvpx-vp9", "yuva420p", 4,
-        {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6", "auto-alt-ref": "0"}, {},
+        {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6", "auto-alt-ref": "0"}, {"fflags": "+bitexact"},
     ),
 }  # fmt: skip
-"""mp4: H.264, opaque. alpha: ProRes 4444 in MOV. webm: VP9 with alpha."""
+"""mp4: H.264, opaque. alpha: ProRes 4444 in MOV. webm: VP9 with alpha. bitexact: no random numbers, versions, so that
+equal frames give equal files."""
 
 FALLBACK = 24.0
 """Frames a second of clips that do not say."""
