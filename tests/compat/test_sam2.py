@@ -83,7 +83,7 @@ def test_an_image_and_its_masks(images):
         images.predict(np.array([[1, 1]]), np.array([1]))
     images.set_image(picture())
     masks, scores, low = images.predict(np.array([[20, 20]]), np.array([1]))
-    assert masks.shape == (3, *SIZE) and masks.dtype == bool
+    assert masks.shape == (3, *SIZE) and masks.dtype == np.float32 and set(np.unique(masks)) <= {0, 1}
     assert scores.shape == (3,) and low.shape == (3, 32, 32) and np.abs(low).max() <= 32
     masks, scores, low = images.predict(box=np.array([10, 10, 40, 30]), multimask_output=False, return_logits=True)
     assert masks.shape == (1, *SIZE) and masks.dtype == np.float32

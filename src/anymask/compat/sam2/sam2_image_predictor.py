@@ -104,8 +104,8 @@ class SAM2ImagePredictor:
         point_coords: [N, 2] or [B, N, 2] (x, y); point_labels: [N] or [B, N], 1 inside, 0 outside. box: [4] or [B, 4]
         XYXY. mask_input: [1, h, w] or [B, 1, h, w] logits of an earlier answer. normalize_coords: coordinates are
         pixels of the image; else shares of its sides, 0..1. multimask_output: three candidates, or one mask.
-        Returns masks bool (or float) [C, H, W], predicted IoU [C] and low-resolution logits [C, h, w]; of several
-        objects [B, C, ...]. Raises NoImage (a RuntimeError), BadPrompt.
+        Returns masks float32 [C, H, W] of 0 and 1 (or logits), predicted IoU [C] and low-resolution logits [C, h, w];
+        of several objects [B, C, ...]. Raises NoImage (a RuntimeError), BadPrompt.
         """
         self._embedded("An image must be set with .set_image(...) before mask prediction.")
         given = (point_coords, point_labels, box, mask_input)
@@ -153,7 +153,7 @@ class SAM2ImagePredictor:
         masks = clean.upscaled()
         shown = masks if return_logits else masks > self.mask_threshold
         low = decoded.logits.float().clamp(-LARGEST, LARGEST)
-        return _squeezed(shown), _squeezed(decoded.scores.float()), _squeezed(low)
+        return _squeezed(shown.float()), _squeezed(decoded.scores.float()), _squeezed(low)
 
     def cleaned(self, decoded: Decoded) -> Decoded:
         """Answers with small holes filled and small islands dropped, as the options say."""
