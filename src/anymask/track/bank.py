@@ -13,7 +13,6 @@ from typing import Protocol
 from torch import Tensor
 
 from anymask.models.video import Recalled
-from anymask.pixels.resize import HW
 from anymask.track.answer import Answer
 
 
@@ -43,10 +42,11 @@ class Chosen:
 class Found:
     """The network's answers in one line of memory: M candidates.
 
-    logits: float32 [M, h, w]. scores: M predicted IoUs. presence: logit. best: the network's own choice.
-    before: the answer on the frame before, where it was tracked or prompted.
+    frame: its number. logits: float32 [M, h, w]. scores: M predicted IoUs. presence: logit. best: the network's own
+    choice. before: the answer on the frame before, where it was tracked or prompted.
     """
 
+    frame: int
     logits: Tensor
     scores: tuple[float, ...]
     presence: float
@@ -66,11 +66,8 @@ class Policy(Protocol):
         """What the object is reminded of on `frame`, in the line of memory that ended there as number `line`."""
         ...
 
-    def choose(self, found: Sequence[Found], size: HW) -> list[Chosen]:
-        """Which answers go on, the one to show first; at least one, at most `lines`.
-
-        found: by line of memory. size: (H, W) of the clip in pixels.
-        """
+    def choose(self, found: Sequence[Found]) -> list[Chosen]:
+        """Which answers go on, the one to show first; at least one, at most `lines`. found: by line of memory."""
         ...
 
     def reach(self, memories: Memories, frame: int, reverse: bool, line: int) -> list[tuple[int, int]]:
@@ -94,22 +91,29 @@ class Recent:
 
     def recalled(self, memories: Memories, frame: int, reverse: bool, line: int) -> Recalled:
         """See `Policy.recalled`."""
-        near, far = nearest(memories.prompted, frame, self.max_prompted)
+        _, far = nearest(memories.prompted, frame, self.max_prompted)
+        recent = self._before(memories, far, frame, reverse, self.slots)
+        pointers = self._before(memories, far, frame, reverse, self.pointer_slots)
+        return self.recalled_of(memories, frame, reverse, recent, pointers)
+
+    def recalled_of(
+        self,
+        memories: Memories,
+        frame: int,
+        reverse: bool,
+        recent: Sequence[tuple[int, Answer]],
+        pointers: Sequence[tuple[int, Answer]],
+    ) -> Recalled:
+        """The prompted frames first, then (slot, answer) whose memories and whose pointers are recalled besides."""
+        near, _ = nearest(memories.prompted, frame, self.max_prompted)
         features = [(_known(answer), 0) for answer in near.values()]
-        for slot, answer in self._before(memories, far, frame, reverse, self.slots):
-            if answer.features is not None:
-                features.append((answer.features, slot))
-        pointers = pointers_of(near, frame, reverse)
-        for slot, answer in reversed(self._before(memories, far, frame, reverse, self.pointer_slots)):
-            pointers.append((answer.pointer, slot))
-        return Recalled(tuple(features), tuple(pointers), self._reach)
+        features += [(answer.features, slot) for slot, answer in recent if answer.features is not None]
+        found = pointers_of(near, frame, reverse)
+        found += [(answer.pointer, slot) for slot, answer in reversed(pointers)]
+        reach = None if self.count is None else max(1, min(self.pointer_slots, self.count - 1))
+        return Recalled(tuple(features), tuple(found), reach)
 
-    @property
-    def _reach(self) -> int | None:
-        """See `Recalled.reach`."""
-        return None if self.count is None else max(1, min(self.pointer_slots, self.count - 1))
-
-    def choose(self, found: Sequence[Found], size: HW) -> list[Chosen]:
+    def choose(self, found: Sequence[Found]) -> list[Chosen]:
         """See `Policy.choose`: the network's own choice."""
         return [Chosen(0, found[0].best)]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from anymask.track.step import track
+from anymask.track.step import lines_of, track
 from anymask.track.store import Note
 from anymask.track.thing import Thing
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def thin(session: VideoSession, frame: int, reverse: bool) -> None:
     """Lets go of what lies `history` frames behind a frame that was tracked."""
     settings, slots = session.settings, session.model.slots
-    if frame % settings.snapshot == slots - 1:
-        # what a stretch needs besides itself, where a policy recalls from further back
+    if frame % settings.snapshot == (0 if reverse else slots - 1):
+        # what going on from a stretch needs besides itself, where a policy recalls from further back
+        following = frame + (-1 if reverse else 1)
         for thing in session._things.values():
-            session._needed.update(
-                one for one, _ in session.policy.reach(thing, frame, reverse, 0) if one < frame - slots
-            )
+            reach = _reach(session, thing, following, reverse)
+            session._needed.update(one for one in reach if abs(one - following) > slots)
     old = frame + settings.history if reverse else frame - settings.history
     if old < 0 or old % settings.snapshot < slots or old in session._needed:
         return
@@ -35,7 +35,7 @@ def thin(session: VideoSession, frame: int, reverse: bool) -> None:
 
 def recover(session: VideoSession, thing: Thing, frame: int, reverse: bool, *, itself: bool = False) -> None:
     """Tracks again what is needed to track an object on `frame` and was let go of; `itself`: that frame, too."""
-    reach = {number for number, _ in session.policy.reach(thing, frame, reverse, 0)} | ({frame} if itself else set())
+    reach = _reach(session, thing, frame, reverse) | ({frame} if itself else set())
     gone = [(number, note) for number in reach if (note := _thin(thing, number)) is not None]
     # the longest ago first, as time ran when it was tracked
     for number, note in sorted(gone, key=lambda one: -one[0] if one[1].reverse else one[0]):
@@ -59,7 +59,13 @@ def _again(session: VideoSession, thing: Thing, frame: int, reverse: bool) -> No
 
 def _missing(session: VideoSession, thing: Thing, frame: int, reverse: bool) -> bool:
     """Whether memories that tracking on a frame would recall have been let go of."""
-    return any(_thin(thing, number) for number, _ in session.policy.reach(thing, frame, reverse, 0))
+    return any(_thin(thing, number) for number in _reach(session, thing, frame, reverse))
+
+
+def _reach(session: VideoSession, thing: Thing, frame: int, reverse: bool) -> set[int]:
+    """The frames whose memories would be recalled, in all lines of memory."""
+    lines = range(lines_of(thing, frame + (1 if reverse else -1)))
+    return {number for line in lines for number, _ in session.policy.reach(thing, frame, reverse, line)}
 
 
 def _thin(thing: Thing, frame: int) -> Note | None:

@@ -19,6 +19,7 @@ from anymask.errors import BadSetting, EmbeddingMismatch, NotWritten
 from anymask.pixels.video import Frames, FramesLike
 from anymask.records import atomic
 from anymask.track.answer import Answer, Entry
+from anymask.track.opening import following_model
 from anymask.track.settings import TrackSettings
 from anymask.track.store import FRAMES, Store, pack, read_packed, write
 from anymask.track.thing import Said, Thing
@@ -141,7 +142,7 @@ def restore(
     else the session goes on in it. Settings are those that it was made with.
     Raises BadSetting where there is no state or the clip is another one, EmbeddingMismatch for other weights.
     """
-    from anymask.track.session import VideoSession, _model
+    from anymask.track.session import VideoSession
 
     place = Path(folder)
     state = state_of(place)
@@ -155,7 +156,7 @@ def restore(
             f"{frames!r} is not the clip of the session in {place}, which was of {state['source']}, "
             f"{state['size'][1]} x {state['size'][0]} px, {state['count']} frames"
         )
-    loaded = _model(model)
+    loaded = following_model(model)
     if loaded.weights != state["weights"]:
         raise EmbeddingMismatch(
             f"the session in {place} was made with {state['model']} and weights {state['weights'][:20]!r}, the model "

@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
-from anymask.errors import BadPrompt, BadSetting, NotWritten
+from anymask.errors import BadPrompt, BadSetting
 from anymask.masks.masks import Masks
 from anymask.models.interface import Decoded, Embedding
-from anymask.models.load import load
 from anymask.models.video import Recalled, Tracked, VideoModel
 from anymask.pixels.image import Image
 from anymask.pixels.resize import HW
@@ -27,8 +25,10 @@ from anymask.session.answers import as_masks
 from anymask.track import history, saved
 from anymask.track.answer import Answer, Entry, without_holes
 from anymask.track.follow import follow
+from anymask.track.opening import device_of, following_model, locked
 from anymask.track.policies import policy_of, room_of
 from anymask.track.settings import TrackSettings
+from anymask.track.step import on_device
 from anymask.track.store import Store
 from anymask.track.thing import Said, Thing, checked_number
 
@@ -76,7 +76,7 @@ class VideoSession:
     ) -> None:
         settings = TrackSettings.of(**options)
         frames = Frames.open(source)
-        self._begin(frames, _model(model), settings, folder)
+        self._begin(frames, following_model(model), settings, folder)
         if folder is not None:
             if saved.state_of(self.folder) is not None:
                 self.close()
@@ -93,9 +93,9 @@ class VideoSession:
         if self._temporary:
             # also when nobody closes the session
             weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
-        self._lock = _locked(self.folder)
+        self._lock = locked(self.folder)
         self.policy = policy_of(settings, model, frames.count)
-        device = torch.device("cpu") if settings.offload else _device(model)
+        device = torch.device("cpu") if settings.offload else device_of(model)
         self._store = Store(self.folder, frames.size, kept=room_of(settings, model), device=device)
         self._things: dict[int, Thing] = {}
         self._serial = 0
@@ -220,7 +220,8 @@ class VideoSession:
             else:
                 prompts = said.prompts(self.size, thing.latest(frame))
                 recalled = Recalled() if backward is None else self.policy.recalled(thing, frame, backward, 0)
-                tracked = self.model.track(embedding, [recalled], prompts)
+                device = next(iter(embedding.tensors.values())).device
+                tracked = self.model.track(embedding, [on_device(recalled, device)], prompts)
         best = int(tracked.best[0])
         answer = self.answers(tracked, [0], [best])[0]
         if said.mask is not None:
@@ -385,27 +386,3 @@ class VideoSession:
 
     def __repr__(self) -> str:
         return f"VideoSession({self.frames!r}, {self.model.card.name}, {len(self._things)} objects)"
-
-
-def _model(model: VideoModel | str | None) -> VideoModel:
-    loaded: object = load(model) if model is None or isinstance(model, str) else model
-    if not isinstance(loaded, VideoModel):
-        name = getattr(getattr(loaded, "card", None), "name", type(loaded).__name__)
-        raise BadSetting(f"{name} answers single pictures; following objects takes a model such as sam2.1-hiera-tiny")
-    return loaded
-
-
-def _device(model: VideoModel) -> torch.device:
-    return torch.device(getattr(model, "device", "cpu"))
-
-
-def _locked(folder: Path) -> FileLock:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise NotWritten(f"the folder {folder} is in use by another run; wait for it, or give another folder") from None
-    except OSError as error:
-        raise NotWritten(f"the folder {folder} cannot be written: {error.strerror or error}") from error
-    return lock

@@ -40,9 +40,9 @@ def track(
 
 def _tracked(session: VideoSession, frame: int, things: list[Thing], reverse: bool, serial: int) -> Mapping[int, Entry]:
     policy, before = session.policy, frame + (1 if reverse else -1)
-    lines = [(thing, line) for thing in things for line in range(_lines(thing, before))]
+    lines = [(thing, line) for thing in things for line in range(lines_of(thing, before))]
     device = next(iter(session.embedding(frame).tensors.values())).device
-    recalled = [_there(policy.recalled(thing, frame, reverse, line), device) for thing, line in lines]
+    recalled = [on_device(policy.recalled(thing, frame, reverse, line), device) for thing, line in lines]
     with torch.no_grad():
         tracked = session.model.track(session.embedding(frame), recalled)
     rows: list[int] = []
@@ -50,8 +50,8 @@ def _tracked(session: VideoSession, frame: int, things: list[Thing], reverse: bo
     owners: list[tuple[Thing, int, tuple[float, ...]]] = []
     for thing in things:
         own = [row for row, (one, _) in enumerate(lines) if one is thing]
-        found = [_found(tracked, row, thing, before, lines[row][1]) for row in own]
-        for chosen in policy.choose(found, session.size):
+        found = [_found(tracked, row, thing, before, lines[row][1], reverse) for row in own]
+        for chosen in policy.choose(found):
             rows.append(own[chosen.line])
             candidates.append(chosen.candidate)
             owners.append((thing, chosen.line, chosen.carried))
@@ -69,7 +69,7 @@ def _tracked(session: VideoSession, frame: int, things: list[Thing], reverse: bo
     return entries
 
 
-def _lines(thing: Thing, before: int) -> int:
+def lines_of(thing: Thing, before: int) -> int:
     """In how many lines of memory an object arrives from the frame before."""
     if before in thing.prompted or before < 0:
         return 1
@@ -77,9 +77,10 @@ def _lines(thing: Thing, before: int) -> int:
     return 1 if entry is None else len(entry.answers)
 
 
-def _found(tracked: Tracked, row: int, thing: Thing, before: int, line: int) -> Found:
+def _found(tracked: Tracked, row: int, thing: Thing, before: int, line: int, reverse: bool) -> Found:
     last: Answer | None = thing.prompted.get(before) or (thing.at(before, line) if before >= 0 else None)
     return Found(
+        before + (-1 if reverse else 1),
         tracked.logits[row].float(),
         tuple(float(one) for one in tracked.scores[row]),
         float(tracked.presence[row]),
@@ -88,7 +89,7 @@ def _found(tracked: Tracked, row: int, thing: Thing, before: int, line: int) -> 
     )
 
 
-def _there(recalled: Recalled, device: torch.device) -> Recalled:
+def on_device(recalled: Recalled, device: torch.device) -> Recalled:
     """What is recalled, where the network is."""
     return Recalled(
         tuple((one.to(device), slot) for one, slot in recalled.features),
