@@ -153,6 +153,14 @@ def test_another_question_does_not_mix_with_what_is_there(run, clip, tmp_path):
     assert not (out / ".anymask/square/session").exists() and (out / "square.coco.json").is_file()
 
 
+def test_two_runs_do_not_write_one_clip_at_a_time(run, clip, tmp_path):
+    from filelock import FileLock
+
+    (tmp_path / "out/.anymask").mkdir(parents=True)
+    with FileLock(tmp_path / "out/.anymask/square.lock"):
+        assert "another run follows square" in run(clip, "--point", "15,20", "-o", tmp_path / "out", code=1).output
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -51,6 +51,13 @@ def test_clicks_are_to_be_seen_on_the_frame_they_were_made_on():
     assert changed[:, :300].sum() > 300 and not changed[:, 300:].any()
 
 
+def test_of_many_objects_the_last_place_says_how_many_more():
+    dense = np.zeros((40, *SIZE), bool)
+    shot = Shot(Image.open(np.full((*SIZE, 3), 90, np.uint8)), Masks.from_dense(dense), 0)
+    few = film_strip([Shot(shot.image, shot.masks[:12], 0)], np.ones((12, 1), bool), width=400)
+    assert film_strip([shot], np.ones((40, 1), bool), width=400).height == few.height
+
+
 def test_what_does_not_fit_together_is_told():
     with pytest.raises(BadSetting, match="at least one"):
         film_strip([], np.ones((2, 3), bool))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anymask.errors import BadPrompt, BadSetting
+from anymask.errors import BadPrompt, BadSetting, NotWritten
 
 if TYPE_CHECKING:
     import numpy as np
@@ -216,9 +216,34 @@ class _Run:
 
     def go(self, model: Model, *, overwrite: bool) -> None:
         """Tracks, writes as it comes, tidies up. Raises BadSetting where the folder holds another run of the clip."""
+        start = time.perf_counter()
+        with self._alone():
+            self._go(model, overwrite)
+            self.seconds = time.perf_counter() - start
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps others from the same clip in the same folder. Raises NotWritten while another run writes it."""
+        from filelock import FileLock, Timeout
+
+        path = self.folder.with_name(f"{self.folder.name}.lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path)
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise NotWritten(f"another run follows {self.job.title} into {self.out}; wait for it") from None
+        except OSError as error:
+            raise NotWritten(f"{self.out} cannot be written: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+            path.unlink(missing_ok=True)
+
+    def _go(self, model: Model, overwrite: bool) -> None:
         from anymask.cli.video_outputs import OUTPUTS
 
-        start = time.perf_counter()
         session = self._session(model, overwrite)
         outputs = {one: OUTPUTS[one](self.job) for one in self.forms}
         try:
@@ -232,7 +257,6 @@ class _Run:
             raise
         finally:
             session.close()
-        self.seconds = time.perf_counter() - start
         self._note(dict(zip(outputs, self.files, strict=True)))
 
     def _session(self, model: Model, overwrite: bool) -> VideoSession:

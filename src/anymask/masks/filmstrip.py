@@ -22,6 +22,8 @@ WIDTH = 1600
 GAP, EDGE = 12, 20
 ROUND = 10
 LANE, BETWEEN = 10, 12
+LANES = 12
+"""Objects that have a bar; of more, the last place says how many."""
 TEXT = 19
 MARK = 11
 """Pixels of a click's radius."""
@@ -76,7 +78,8 @@ def film_strip(
     font, small = ImageFont.load_default(TEXT), ImageFont.load_default(TEXT - 3)
     label = max((font.getlength(name) for name in names), default=0)
     lanes = EDGE + high + EDGE
-    page = Pillow.new("RGB", (width, lanes + len(seen) * (LANE + BETWEEN) - BETWEEN + EDGE), GROUND)
+    shown = seen if len(seen) <= LANES else seen[: LANES - 1]
+    page = Pillow.new("RGB", (width, lanes + min(len(seen), LANES) * (LANE + BETWEEN) - BETWEEN + EDGE), GROUND)
     draw = ImageDraw.Draw(page)
     end = f"{seen.shape[1] / rate:.1f} s" if rate else f"{seen.shape[1]} frames"
     left = EDGE + (round(label) + 14 if label else 0)
@@ -91,13 +94,16 @@ def film_strip(
         _chip(tile, f"{shot.frame / rate:.1f} s" if rate else f"frame {shot.frame}", small)
         page.paste(tile, (x, EDGE), _rounded((wide, high), ROUND))
         x += wide + GAP
-    for row, there in enumerate(seen):
+    for row, there in enumerate(shown):
         y = lanes + row * (LANE + BETWEEN)
         if row < len(names) and names[row]:
             draw.text((EDGE, y + LANE / 2), names[row], INK, small, anchor="lm")
         _bar(page, (left, y, right, y + LANE), TRACK)
         for start, stop in _runs(there):
             _bar(page, (round(left + start * scale), y, round(left + stop * scale), y + LANE), colour(row))
+    if len(shown) < len(seen):
+        y = lanes + len(shown) * (LANE + BETWEEN)
+        draw.text((left, y + LANE / 2), f"and {len(seen) - len(shown)} more", FAINT, small, anchor="lm")
     draw.text((width - EDGE, lanes + LANE / 2), end, FAINT, small, anchor="rm")
     return page
 
