@@ -211,7 +211,7 @@ def test_a_member_of_the_family_is_measured(clips, tmp_path, task):
 )
 def test_what_makes_no_sense_is_told(clips, settings, named):
     with pytest.raises(BadSetting, match=named):
-        evaluate(clips(), protocol="video", settings=settings)
+        evaluate(clips(), protocol="video", settings=["by=copied", *settings])
 
 
 def test_true_masks_that_are_kept_secret_are_told(clips):

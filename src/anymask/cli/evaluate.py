@@ -81,7 +81,7 @@ def evaluate(
     choice = Choice(cap, tuple(only or ()), seed, kind)
     loaded = None
     if chosen.needs_model:
-        found = load(model, weights=weights)
+        found = load(chosen.usual if model is None and weights is None else model, weights=weights)
         if not isinstance(found, PromptModel):
             raise BadSetting(f"{found.card.name} answers no points and boxes")
         loaded = found

@@ -140,8 +140,10 @@ def video(
             return
         with show.waiting("loading the model"):
             from anymask.models.load import load
+            from anymask.track.opening import DEFAULT, following_model
 
-            loaded = load(model, weights=weights, device=device)
+            named = DEFAULT if model is None and weights is None else model
+            loaded = following_model(load(named, weights=weights, device=device))  # type: ignore[arg-type]
         try:
             run.go(loaded, overwrite=overwrite)
         except KeyboardInterrupt:

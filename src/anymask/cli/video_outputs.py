@@ -73,7 +73,7 @@ class Output(Protocol):
         """Lets go of what is unfinished, after an error."""
 
 
-class Film:
+class Film(Output):
     """A video, written in parts that are put together at the end."""
 
     pictures = True
@@ -116,7 +116,7 @@ class Film:
             self._writer = None
 
 
-class Labels:
+class Labels(Output):
     """DAVIS PNGs in a folder of the clip's name."""
 
     pictures = False
@@ -144,7 +144,7 @@ class Labels:
         pass
 
 
-class Text:
+class Text(Output):
     """One JSON file of all frames, put together at the end from what the session keeps."""
 
     pictures = False
@@ -164,7 +164,7 @@ class Text:
         pass
 
 
-class Strip:
+class Strip(Output):
     """A picture of a few frames side by side."""
 
     pictures = False

@@ -102,10 +102,12 @@ class Protocol(ABC):
 
     needs_model: whether a model is asked at all. half_by: how bfloat16 is asked for, by autocast around the
     measurement, or by the model's own way. counted: what a unit's masks and units are called.
+    usual: name of the model that is measured where none is named, None for the model inside.
     """
 
     name: ClassVar[str]
     counted: ClassVar[tuple[str, str]] = ("masks", "photos")
+    usual: ClassVar[str | None] = None
     half_by: ClassVar[Literal["autocast", "use"]] = "autocast"
 
     @property

@@ -23,6 +23,7 @@ from anymask.evaluate.jf import statistics
 from anymask.evaluate.protocol import Choice, Line, Outcome, Plot, Protocol, Row, Table, Unit, decimal, mean_of_sets
 from anymask.evaluate.video_tasks import Played, Skip, Track, measured
 from anymask.masks.masks import Masks
+from anymask.track.opening import DEFAULT
 
 if TYPE_CHECKING:
     from anymask.models.interface import PromptModel
@@ -52,6 +53,7 @@ class Video(Protocol):
     name: ClassVar[str] = "video"
     half_by: ClassVar[Literal["autocast", "use"]] = "use"
     counted: ClassVar[tuple[str, str]] = ("objects", "clips")
+    usual: ClassVar[str | None] = DEFAULT
 
     task: Literal["semi-supervised", "offline", "online"] = "semi-supervised"
     prompts: tuple[str, ...] = ("mask", "1")

@@ -11,10 +11,13 @@ from anymask.errors import BadSetting, NotWritten
 from anymask.models.load import load
 from anymask.models.video import VideoModel
 
+DEFAULT = "anymask-lite-video"
+"""The model inside, for clips."""
+
 
 def following_model(model: VideoModel | str | None) -> VideoModel:
     """A model, or the one of a name; none means the model inside. Raises BadSetting, where it follows nothing."""
-    loaded: object = load(model) if model is None or isinstance(model, str) else model
+    loaded: object = load(model or DEFAULT) if model is None or isinstance(model, str) else model
     if not isinstance(loaded, VideoModel):
         name = getattr(getattr(loaded, "card", None), "name", type(loaded).__name__)
         raise BadSetting(f"{name} answers single pictures; following objects takes a model such as sam2.1-hiera-tiny")
