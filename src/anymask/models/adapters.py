@@ -31,11 +31,7 @@ class About:
 
 def about(path: Path) -> About | None:
     """What an adapter file says of itself; None for any other file. Raises BadWeights for a damaged header."""
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-    except (SafetensorError, OSError, ValueError):
-        return None
+    header = header_of(path)
     if "anymask_adapter" not in header:
         return None
     try:
@@ -44,6 +40,15 @@ def about(path: Path) -> About | None:
         return About(header["model"], header["base"], float(header["scale"]))
     except (KeyError, ValueError):
         raise BadWeights(f"{path} is an adapter with a damaged header") from None
+
+
+def header_of(path: Path) -> dict[str, str]:
+    """What the header of a safetensors file says; nothing of any other file."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError, ValueError):
+        return {}
 
 
 @torch.no_grad()

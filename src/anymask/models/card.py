@@ -72,6 +72,9 @@ class Card:
     a.1.b ..., one row each, before `rename`."""
     optional: str = ""
     """A part of the network that a file may leave out as a whole; the attribute is then None."""
+    base: str = ""
+    """Name of a card whose weights this model holds as well, unchanged: its own file has only what it adds, and says
+    in its header, under "base", the digest of the weights that this was made beside."""
     notes: str = ""
     page: str = ""
     trained_on: str = ""

@@ -68,7 +68,7 @@ def load(
         raise NotYet(not_yet(card))
     if card is not None and path is None:
         if not card.files:
-            return _random(card, place, precision)
+            return _random(card, place, precision, progress)
         path = locate(card, progress)
     if path is None:
         raise BadSetting("name a model or a weights file")
@@ -83,6 +83,8 @@ def load(
             raise NotYet(not_yet(card))
     if card.licence not in FREE:
         _log.warning("the weights of %s are under the %s licence; %s", card.name, card.licence, card.page or card.paper)
+    if card.base:
+        tensors = {**beside(card, path, progress), **tensors}
     model = build_bare(card)
     apply(model, card, tensors)
     _log.info("%s from %s on %s in %s", card.name, path, place, str(precision).removeprefix("torch."))
@@ -125,6 +127,22 @@ def locate(card: Card, progress: Progress | None = None) -> Path:
         if found is not None:
             return found
     return fetch(card.files[0], progress=progress, card=card)
+
+
+def beside(card: Card, path: Path | None, progress: Progress | None = None) -> dict[str, torch.Tensor]:
+    """The weights that the model of `card` holds as well, see `Card.base`.
+
+    path: its own file, which says beside which weights it was made; None where it has none yet. Raises BadWeights for
+    other weights than those, and as `load` does.
+    """
+    whole = locate(card_of(card.base), progress)
+    said = adapters.header_of(path).get("base", "") if path is not None else digest(whole)
+    if said != digest(whole):
+        raise BadWeights(
+            f"{path} was made beside other weights of {card.base} ({said[:12] or 'it does not say which'}) than those "
+            f"here ({digest(whole)[:12]}); train it again with 'anymask train --recipe video-inside'"
+        )
+    return read(whole)
 
 
 def pick_device(device: str | torch.device) -> torch.device:
@@ -227,11 +245,17 @@ def _adapted(
     return _ready(cast(torch.nn.Module, model), model.card, digest(path), place, precision)
 
 
-def _random(card: Card, place: torch.device, precision: torch.dtype) -> Model:
-    _log.warning("%s has no trained weights; it answers at random", card.name)
+def _random(card: Card, place: torch.device, precision: torch.dtype, progress: Progress | None) -> Model:
     if card.build is None:
         raise NotYet(not_yet(card))
-    return _ready(cast(torch.nn.Module, card.build()), card, "random", place, precision)
+    model = cast(torch.nn.Module, card.build())
+    if card.base:
+        _log.warning("%s has no trained weights beside those of %s yet", card.name, card.base)
+        model.load_state_dict(beside(card, None, progress), strict=False)
+        model.begin()  # type: ignore[operator]
+        return _ready(model, card, f"{digest(locate(card_of(card.base)))}-begun", place, precision)
+    _log.warning("%s has no trained weights; it answers at random", card.name)
+    return _ready(model, card, "random", place, precision)
 
 
 def _ready(module: torch.nn.Module, card: Card, fingerprint: str, place: torch.device, precision: torch.dtype) -> Model:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.models.card import Card, WeightFile
 from anymask.models.preprocess import Preprocess
 from anymask.models.promptable import PromptableModel
 from anymask.nn.dense_prompts import DensePromptEncoder
@@ -80,10 +79,12 @@ class LiteEncoder(nn.Module):
     """Frames to an embedding at stride 8 and high-resolution features at strides 2 and 4.
 
     [B, 3, S, S] -> "image" [B, C, S/8, S/8], "high_res_0" [B, C/8, S/2, S/2], "high_res_1" [B, C/4, S/4, S/4].
+    looks: also "looks" [B, C, S/16, S/16], how things look there before it is known what they are.
     """
 
-    def __init__(self, variant: str = "lite2", dim: int = DIM, heads: int = HEADS) -> None:
+    def __init__(self, variant: str = "lite2", dim: int = DIM, heads: int = HEADS, looks: bool = False) -> None:
         super().__init__()
+        self.looks = looks
         self.backbone = EfficientNetLite(variant)
         self.backbone.fold()
         widths = self.backbone.widths
@@ -101,9 +102,11 @@ class LiteEncoder(nn.Module):
         """Backbone maps at strides 2 to 32 to the embedding's tensors."""
         at_8, at_16, at_32 = (lateral(x) for lateral, x in zip(self.laterals, maps[2:], strict=True))
         deep = self.blocks(at_32)
+        more = {"looks": at_16} if self.looks else {}
         at_16 = self.mixes[0](at_16 + F.interpolate(deep, at_16.shape[-2:]))
         at_8 = self.mixes[1](at_8 + F.interpolate(at_16, at_8.shape[-2:]))
-        return {"image": self.norm(at_8), "high_res_0": self.fine(maps[0]), "high_res_1": self.middle(maps[1])}
+        found = {"image": self.norm(at_8), "high_res_0": self.fine(maps[0]), "high_res_1": self.middle(maps[1])}
+        return found | more
 
 
 class LiteModel(PromptableModel):
@@ -128,27 +131,3 @@ class LiteModel(PromptableModel):
         self.prompt_encoder.mask_size = (4 * side // STRIDE, 4 * side // STRIDE)
         self.prompt_encoder.input_size = (side, side)
         self.preprocess = Preprocess(side, resample="area", mean=self.preprocess.mean, std=self.preprocess.std)
-
-
-CARDS = (
-    Card(
-        name="anymask-lite",
-        title="the model inside",
-        build=LiteModel,
-        files=(
-            WeightFile(
-                "anymask-lite.safetensors",
-                "package:weights/anymask-lite.safetensors",
-                sha256="fe08ed91c4995b60e9874bf49a82b7c0a219b988359bc1bb80d1361feec15845",
-                size=12_118_312,
-            ),
-        ),
-        input_side=SIDE,
-        parameters=6_039_240,
-        # calibrated on training photos (docs/model-inside.md); with SAM's own nothing would pass
-        everything=(("pred_iou_thresh", 0.4), ("stability_score_thresh", 0.3), ("min_mask_region_area", 200)),
-        trained_on="1,308 photographs of 17 sets under permissive licences, listed in docs/model-inside.md",
-        aliases=("lite",),
-        notes="comes with the package; card and training log in docs/model-inside.md",
-    ),
-)
