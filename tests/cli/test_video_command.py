@@ -153,6 +153,22 @@ def test_another_question_does_not_mix_with_what_is_there(run, clip, tmp_path):
     assert not (out / ".anymask/square/session").exists() and (out / "square.coco.json").is_file()
 
 
+def test_a_video_file_keeps_its_rate_and_a_single_frame_is_a_clip(run, clip, tmp_path):
+    from anymask.pixels.video_write import VideoWriter
+
+    with VideoWriter(tmp_path / "film.mp4", (64, 96), 12.5) as film:
+        for frame in range(4):
+            film.add(np.full((64, 96, 3), 50 * frame, np.uint8))
+    run(tmp_path / "film.mp4", "--point", "20,20@1", "-f", "overlay,coco,strip", "-o", tmp_path / "out")
+    with av.open(str(tmp_path / "out/film.overlay.mp4")) as file:
+        assert file.streams.video[0].average_rate == 12.5 and file.streams.video[0].frames == 4
+    assert json.loads((tmp_path / "out/film.coco.json").read_text())["videos"][0]["file_names"][3] == "film/00003.jpg"
+    for path in sorted(clip.iterdir())[1:]:
+        path.unlink()
+    run(clip, "--point", "15,20", "-f", "overlay,png,sav,coco,alpha,webm,strip", "-o", tmp_path / "one")
+    assert len(_files(tmp_path / "one")) == 7
+
+
 def test_two_runs_do_not_write_one_clip_at_a_time(run, clip, tmp_path):
     from filelock import FileLock
 

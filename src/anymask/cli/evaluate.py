@@ -42,7 +42,10 @@ def evaluate(
             help="Measure what needs no network too: GrabCut, ellipse, merged regions, Canny, masks carried on."
         ),
     ] = False,
-    precision: Annotated[str, typer.Option(help="float32, or bfloat16 for encoder and decoder.")] = "bfloat16",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="float32, or bfloat16 for encoder and decoder. [default: bfloat16; float32 for video]"),
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="Of everything mode, for proposals.")] = None,
     points_per_side: Annotated[int | None, typer.Option(help="Of everything mode; the preset's if left out.")] = None,
     out: Annotated[
@@ -63,9 +66,10 @@ def evaluate(
     from anymask.models.interface import PromptModel
     from anymask.models.load import load
 
-    if precision not in ("float32", "bfloat16"):
+    if precision not in (None, "float32", "bfloat16"):
         raise BadSetting(f"precision is float32 or bfloat16, got {precision!r}")
     way_of = protocol_of(protocol)
+    precision = precision or way_of.precise
     given: dict[str, Any] = dict(_pair(text) for text in settings or ())
     given |= {} if preset is None else {"preset": preset}
     given |= {} if points_per_side is None else {"points_per_side": points_per_side}

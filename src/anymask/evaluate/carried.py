@@ -41,6 +41,12 @@ REACH = 12
 """How far away a neighbour may lie, in cells of the features."""
 
 
+Seen = dict[Path, Tensor]
+"""The features of a frame's cells, [C, h, w] of length 1, by its file."""
+KEPT = 160
+"""Frames whose features are kept: 2 MB each of the model inside."""
+
+
 class Follower(Protocol):
     """What a protocol drives: one clip, prompts on its frames, answers frame by frame. `VideoSession` is one."""
 
@@ -67,10 +73,14 @@ class Carried:
     preset); "neighbours" lets each cell of `model`'s embedding take the labels of the most similar cells nearby, on the
     frame that was prompted and on the RECENT ones before (Jabri et al., "Space-Time Correspondence as a Contrastive
     Random Walk", 2020; as DINO is evaluated on DAVIS). Prompts other than masks are answered by `model`.
+    seen: features of frames, for the next one who goes through the same clip.
     """
 
-    def __init__(self, frames: Sequence[Path], way: Way, model: PromptModel | None = None) -> None:
+    def __init__(
+        self, frames: Sequence[Path], way: Way, model: PromptModel | None = None, seen: Seen | None = None
+    ) -> None:
         self.frames, self.way, self._model = tuple(frames), way, model
+        self.seen: Seen = {} if seen is None else seen
         self._given: dict[int, dict[int, Mask]] = {}
         self._seen: tuple[int, Embedding] | None = None
 
@@ -107,7 +117,7 @@ class Carried:
         carry = _WAYS[self.way](self)
         for frame in range(min(self._given), len(self.frames)):
             image = Image.open(self.frames[frame])
-            soft = carry(image)
+            soft = carry(image, self.frames[frame])
             soft |= carry.told(self._told(frame))
             yield frame, _decided(soft, image.size)
             # what was said meanwhile counts from the next frame on
@@ -127,7 +137,7 @@ class _Copied:
     def __init__(self, carried: Carried) -> None:
         self.soft: Soft = {}
 
-    def __call__(self, image: Image) -> Soft:
+    def __call__(self, image: Image, path: Path) -> Soft:
         """What the masks are on the next frame."""
         return dict(self.soft)
 
@@ -145,7 +155,7 @@ class _Flow(_Copied):
         self.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self.before: NDArray[np.uint8] | None = None
 
-    def __call__(self, image: Image) -> Soft:
+    def __call__(self, image: Image, path: Path) -> Soft:
         grey = np.asarray(cv2.cvtColor(image.pixels(), cv2.COLOR_RGB2GRAY), np.uint8)
         if self.before is not None and self.soft:
             # from this frame back to the one before: where each of its pixels came from
@@ -165,7 +175,7 @@ class _Neighbours:
     """Labels live on the cells of the embedding, [O + 1, h, w] with the background first, and go up at the end."""
 
     def __init__(self, carried: Carried) -> None:
-        self.model = carried.model
+        self.model, self.seen = carried.model, carried.seen
         self.objects: list[int] = []
         self.prompted: list[tuple[Tensor, Tensor]] = []
         self.recent: deque[tuple[Tensor, Tensor]] = deque(maxlen=RECENT)
@@ -173,19 +183,16 @@ class _Neighbours:
         self.given = False
 
     @torch.no_grad()
-    def __call__(self, image: Image) -> Soft:
+    def __call__(self, image: Image, path: Path) -> Soft:
         if self.now is not None:
             (self.prompted if self.given else self.recent).append(self.now)
-        embedding = self.model.encode([image])
-        features, resize = F.normalize(embedding.tensors["image"][0].float(), dim=0), embedding.resize[0]
-        # padding is no part of the picture, and no pixel of it may vote
-        cells = (
-            -(-features.shape[1] * resize.resized[0] // resize.padded[0]),
-            -(-features.shape[2] * resize.resized[1] // resize.padded[1]),
-        )
-        features = features[:, : cells[0], : cells[1]]
+        if path not in self.seen:
+            while len(self.seen) >= KEPT:
+                del self.seen[next(iter(self.seen))]
+            self.seen[path] = self._features(image)
+        features = self.seen[path]
         known = bool(self.prompted)
-        labels = self._voted(features) if known else torch.zeros(len(self.objects) + 1, *cells)
+        labels = self._voted(features) if known else torch.zeros(len(self.objects) + 1, *features.shape[1:])
         self.now, self.given = (features, labels), False
         if not known:
             return {}
@@ -210,6 +217,16 @@ class _Neighbours:
         self.now, self.given = (features, labels), True
         # a drawn mask is its own answer, not what is left of it in cells
         return given
+
+    def _features(self, image: Image) -> Tensor:
+        """[C, h, w] of length 1; padding is no part of the picture, and no pixel of it may vote."""
+        embedding = self.model.encode([image])
+        features, resize = F.normalize(embedding.tensors["image"][0].float(), dim=0), embedding.resize[0]
+        height, width = (
+            -(-cells * resized // padded)
+            for cells, resized, padded in zip(features.shape[1:], resize.resized, resize.padded, strict=True)
+        )
+        return features[:, :height, :width].clone()
 
     def _voted(self, features: Tensor) -> Tensor:
         """[O + 1, h, w]"""

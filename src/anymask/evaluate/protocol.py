@@ -17,6 +17,7 @@ from anymask.errors import BadSetting
 if TYPE_CHECKING:
     from anymask.models.interface import PromptModel
 
+Precision = Literal["float32", "bfloat16"]
 Line = dict[str, Any]
 """What one photo gave, as JSON can hold it."""
 Row = dict[str, float]
@@ -102,12 +103,14 @@ class Protocol(ABC):
 
     needs_model: whether a model is asked at all. half_by: how bfloat16 is asked for, by autocast around the
     measurement, or by the model's own way. counted: what a unit's masks and units are called.
-    usual: name of the model that is measured where none is named, None for the model inside.
+    usual: name of the model that is measured where none is named, None for the model inside. precise: precision where
+    none is asked for.
     """
 
     name: ClassVar[str]
     counted: ClassVar[tuple[str, str]] = ("masks", "photos")
     usual: ClassVar[str | None] = None
+    precise: ClassVar[Precision] = "bfloat16"
     half_by: ClassVar[Literal["autocast", "use"]] = "autocast"
 
     @property

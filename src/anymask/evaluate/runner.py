@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from anymask.errors import BadSetting, MissingExtra
-from anymask.evaluate.protocol import Choice, Line, Protocol, Unit
+from anymask.evaluate.protocol import Choice, Line, Precision, Protocol, Unit
 from anymask.evaluate.report import Report
 from anymask.evaluate.state import State, alone, state_of
 
@@ -34,7 +34,6 @@ PACKAGES = (
 )
 """Whose versions may change a figure."""
 
-Precision = Literal["float32", "bfloat16"]
 Tell = Callable[[int, int], None]
 """Called with (masks done, masks in all), first with what an earlier session of the run has done."""
 

@@ -18,9 +18,21 @@ from anymask.data.clip_layouts import open_clips
 from anymask.data.clips import Clip
 from anymask.errors import BadSetting
 from anymask.evaluate import video_tasks
-from anymask.evaluate.carried import Carried, Follower
+from anymask.evaluate.carried import Carried, Follower, Seen
 from anymask.evaluate.jf import statistics
-from anymask.evaluate.protocol import Choice, Line, Outcome, Plot, Protocol, Row, Table, Unit, decimal, mean_of_sets
+from anymask.evaluate.protocol import (
+    Choice,
+    Line,
+    Outcome,
+    Plot,
+    Precision,
+    Protocol,
+    Row,
+    Table,
+    Unit,
+    decimal,
+    mean_of_sets,
+)
 from anymask.evaluate.video_tasks import Played, Skip, Track, measured
 from anymask.masks.masks import Masks
 from anymask.track.opening import DEFAULT
@@ -54,6 +66,7 @@ class Video(Protocol):
     half_by: ClassVar[Literal["autocast", "use"]] = "use"
     counted: ClassVar[tuple[str, str]] = ("objects", "clips")
     usual: ClassVar[str | None] = DEFAULT
+    precise: ClassVar[Precision] = "float32"
 
     task: Literal["semi-supervised", "offline", "online"] = "semi-supervised"
     prompts: tuple[str, ...] = ("mask", "1")
@@ -158,9 +171,11 @@ class Video(Protocol):
         return {round: _listed(rows) for round, rows in found.items()}, clicked
 
     def _played(self, model: PromptModel | None, clip: Clip) -> Played:
+        seen: Seen = {}
+
         def begin() -> Follower:
             if self.by != "model":
-                return Carried(clip.frames, self.by)
+                return Carried(clip.frames, self.by, seen=seen)
             from anymask.track.session import VideoSession
 
             session = VideoSession(list(clip.frames), model, policy=self.policy)  # type: ignore[arg-type]
