@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.nn.cpu import lean
 from anymask.nn.layers import MLPBlock
 
 POOL = 2
@@ -131,9 +132,24 @@ class Hiera(nn.Module):
                 before = self.widths[stage - first]
                 blocks.append(HieraBlock(before, self.widths[stage], heads << stage, window, pooled=first))
         self.blocks = nn.ModuleList(blocks)
+        self._latest: tuple[tuple[Tensor, Tensor], tuple[int, ...], Tensor] | None = None
 
     def positions(self, size: tuple[int, int]) -> Tensor:
-        """What is added to the patches of an (h, w) grid, [1, h, w, dim]."""
+        """What is added to the patches of an (h, w) grid, [1, h, w, dim]; not to be written into.
+
+        The latest is kept without gradients: every frame of a clip asks for the same.
+        """
+        tables = (self.pos_embed, self.pos_embed_window)
+        if not lean(self.pos_embed) or any(table.is_inference() for table in tables):
+            return self._positions(size)
+        mark = (*size, *(table._version for table in tables), *(table.data_ptr() for table in tables))
+        latest = self._latest
+        if latest is None or latest[1] != mark:
+            with torch.inference_mode(False), torch.no_grad():
+                latest = self._latest = tables, mark, self._positions(size)
+        return latest[2]
+
+    def _positions(self, size: tuple[int, int]) -> Tensor:
         side = self.pos_embed_window.shape[-1]
         whole = F.interpolate(self.pos_embed, size=size, mode="bicubic")
         return (whole + self.pos_embed_window.tile(1, 1, size[0] // side, size[1] // side)).permute(0, 2, 3, 1)
