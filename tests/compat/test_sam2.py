@@ -177,3 +177,42 @@ def test_official_complaints(predictor, folder):
     with pytest.raises(BadSetting, match="Cannot remove object id 5"):
         predictor.remove_object(state, 5, strict=True)
     assert state["obj_ids"] == []
+
+
+def test_a_usual_fine_tuning_loop_lowers_its_loss(images):
+    """The script that the tutorials for SAM 2 share: the decoder trained by hand on what the predictor encoded."""
+    network = images.model
+    network.sam_mask_decoder.train(True)
+    network.sam_prompt_encoder.train(True)
+    target = torch.zeros(SIZE)
+    target[10:30, 10:40] = 1
+    optimizer = torch.optim.AdamW(network.sam_mask_decoder.parameters(), lr=1e-3)
+    images.set_image(picture())
+    losses = []
+    for _ in range(12):
+        mask, points, labels, _ = images._prep_prompts(
+            np.array([[[20, 20]], [[30, 25]]]), np.ones((2, 1)), box=None, mask_logits=None, normalize_coords=True
+        )
+        assert mask is None and points.shape == (2, 1, 2)
+        sparse, dense = network.sam_prompt_encoder(points=(points, labels), boxes=None, masks=None)
+        features = [level[-1].unsqueeze(0) for level in images._features["high_res_feats"]]
+        low, scores, _, presence = network.sam_mask_decoder(
+            image_embeddings=images._features["image_embed"][-1].unsqueeze(0),
+            image_pe=network.sam_prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+            repeat_image=True,
+            high_res_features=features,
+        )
+        assert low.shape == (2, 3, 32, 32) and scores.shape == (2, 3) and presence.shape == (2, 1)
+        masks = images._transforms.postprocess_masks(low, images._orig_hw[-1])
+        assert masks.shape == (2, 3, *SIZE)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(masks[:, 0], target.expand(2, *SIZE))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.8 * losses[0]
+    names = network.state_dict()
+    assert not any(name.startswith("sam_") for name in names)

@@ -80,6 +80,31 @@ def test_an_answer_fed_back(both):
     agree(*(one.predict(**point, mask_input=earlier, multimask_output=False) for one in both))
 
 
+@pytest.mark.parametrize("box", [None, [30, 20, 110, 75]])
+def test_the_parts_called_by_hand(both, box):
+    def script(predictor):
+        model = predictor.model
+        _, points, labels, corners = predictor._prep_prompts(np.array([[60, 40]]), np.array([1]), box, None, True)
+        if corners is not None:
+            points = torch.cat([corners.reshape(-1, 2, 2), points], 1)
+            labels = torch.cat([torch.tensor([[2, 3]], dtype=torch.int), labels], 1)
+        sparse, dense = model.sam_prompt_encoder(points=(points, labels), boxes=None, masks=None)
+        return sparse, *model.sam_mask_decoder(
+            image_embeddings=predictor._features["image_embed"][-1].unsqueeze(0),
+            image_pe=model.sam_prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=True,
+            repeat_image=False,
+            high_res_features=[level[-1].unsqueeze(0) for level in predictor._features["high_res_feats"]],
+        )
+
+    with torch.no_grad():
+        expected, found = (script(one) for one in both)
+    for one, other in zip(expected, found, strict=True):
+        assert relative(other, one) < 1e-4
+
+
 @pytest.mark.parametrize("options", [{}, {"use_m2m": True}, {"multimask_output": False}, {"min_mask_region_area": 12}])
 def test_the_generator(weights, peer, options, monkeypatch):
     module = peer("sam2.automatic_mask_generator")

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import torch
 
+from anymask.compat.sam2.modeling import with_parts
 from anymask.compat.sam2.sam2_video_predictor import SAM2VideoPredictor
 from anymask.errors import BadSetting, NotYet
 from anymask.models.catalogue import card as card_of
@@ -45,6 +46,7 @@ def build_sam2(
     ckpt_path: weights file. device: where there is no GPU, "cuda" means the CPU. mode: "eval", else training mode.
     hydra_overrides_extra: "++model.NAME=VALUE"; for images, `STEADY` alone matters.
     apply_postprocessing: an unsteady single mask gives way to the best candidate.
+    Its parts are also there as `sam_prompt_encoder` and `sam_mask_decoder`, called in the official way.
     Raises UnknownModel, BadWeights, BadSetting. Other keywords are taken and ignored, as officially.
     """
     settings = _overrides(hydra_overrides_extra)
@@ -112,7 +114,7 @@ def _built(
         model.card = card
         model = model.to(place)
     model.mask_decoder.steady = bool(steady)
-    return model.eval() if mode == "eval" else model.train()
+    return with_parts(model.eval() if mode == "eval" else model.train())
 
 
 def _overrides(given: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -42,6 +43,7 @@ class SAM2ImagePredictor:
         self.model = sam_model
         self.mask_threshold = mask_threshold
         self.max_hole_area, self.max_sprinkle_area = max_hole_area, max_sprinkle_area
+        self._transforms = _Transforms(self)
         self.reset_predictor()
 
     @classmethod
@@ -155,6 +157,31 @@ class SAM2ImagePredictor:
         low = decoded.logits.float().clamp(-LARGEST, LARGEST)
         return _squeezed(shown.float()), _squeezed(decoded.scores.float()), _squeezed(low)
 
+    def _prep_prompts(
+        self,
+        point_coords: Any,
+        point_labels: Any,
+        box: Any,
+        mask_logits: Any,
+        normalize_coords: bool,
+        img_idx: int = -1,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        """Prompts of `predict` as tensors in the model's frame, as scripts for fine-tuning ask for them.
+
+        Returns mask logits [B, 1, h, w], points [B, N, 2], labels [B, N] and boxes [B, 2, 2], None where not given.
+        """
+        resize = self._embedded("An image must be set with .set_image(...) before prompts are.")[img_idx].resize[0]
+        given = prompts_of(point_coords, point_labels, box, mask_logits, resize.original, normalize_coords)
+
+        def tensor(value: Any) -> Tensor:
+            return torch.as_tensor(value, device=self.device)
+
+        mask = None if given.low_res is None else tensor(given.low_res)[:, None]
+        xy = None if given.points is None else tensor(resize.points(given.points))
+        labels = None if given.point_labels is None else tensor(given.point_labels).int()
+        corners = None if given.boxes is None else tensor(resize.boxes(given.boxes)).view(-1, 2, 2)
+        return mask, xy, labels, corners
+
     def cleaned(self, decoded: Decoded) -> Decoded:
         """Answers with small holes filled and small islands dropped, as the options say."""
         logits = decoded.logits.float()
@@ -169,6 +196,19 @@ class SAM2ImagePredictor:
         if self._embedding is None:
             raise NoImage(message)
         return self._embedding
+
+
+class _Transforms:
+    """What scripts for fine-tuning reach for by the official private name."""
+
+    def __init__(self, predictor: SAM2ImagePredictor) -> None:
+        self._predictor = weakref.proxy(predictor)
+
+    def postprocess_masks(self, masks: Tensor, orig_hw: tuple[int, int]) -> Tensor:
+        """Low-resolution logits [B, M, h, w] in an image's size (H, W), holes and islands cleaned."""
+        resize = self._predictor.model.preprocess.resize((int(orig_hw[0]), int(orig_hw[1])))
+        clean: Decoded = self._predictor.cleaned(Decoded(masks, masks.new_zeros(masks.shape[:2]), resize))
+        return clean.upscaled()
 
 
 def prompts_of(points: Any, labels: Any, box: Any, mask: Any, size: tuple[int, int], normalize: bool = True) -> Prompts:
