@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 def train(
     data: Annotated[list[Path], typer.Option(help="Photos with masks in any layout 'anymask data' knows; repeatable.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; a state in it is taken up.")],
-    model: Annotated[str, typer.Option(help="Which model.")] = "anymask-lite",
+    model: Annotated[str | None, typer.Option(help="Which model; the recipe's if left out.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights to start from; the model's own if left out.")] = None,
     recipe: Annotated[
-        str, typer.Option(help="tune: fine-tuning. inside: the model inside, from ImageNet. sam: the paper's.")
+        str,
+        typer.Option(
+            help="tune: fine-tuning. inside: the model inside, from ImageNet. video-inside: its memory for clips. "
+            "sam: the paper's."
+        ),
     ] = "tune",
     method: Annotated[
         str | None,
-        typer.Option(help="decoder, lora (encoder by low-rank additions), full, or scratch; else the recipe's."),
+        typer.Option(
+            help="decoder, lora (encoder by low-rank additions), full, scratch, memory (on clips); else the recipe's."
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the run.")] = None,
     images: Annotated[int | None, typer.Option(help="Images a step, over all processes.")] = None,
@@ -57,6 +63,7 @@ def train(
     """
     from anymask.train.run import Job
     from anymask.train.run import train as run
+    from anymask.train.settings import RECIPES
     from anymask.train.settings import recipe as settings_of
 
     asked: dict[str, Any] = {
@@ -74,7 +81,7 @@ def train(
     }
     settings = settings_of(recipe, **{name: value for name, value in asked.items() if value is not None})
     job = Job(
-        model,
+        model or RECIPES[recipe].model,
         tuple(data),
         out,
         settings,

@@ -30,6 +30,8 @@ SUREST = 6.0
 """The logit of a share of 1."""
 POOLED_FROM = 2
 """Memories of frames so long ago or longer are kept in mind at half the resolution."""
+FAINTEST = -2.0
+"""The least logit of a place that is worth pointing at."""
 FEATURES = 16
 """Shares of the object along a cell of which values are made: four by four."""
 
@@ -168,6 +170,20 @@ class CellMemory(nn.Module):
         """
         out: Tensor = self.hints(torch.cat([pointers.mean(1), nearest], 1))
         return out.unflatten(1, (2, -1))
+
+
+def peaks(logits: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Where objects seem to be deepest, as clicks: points [P, 1, 2] (x, y) in model px, labels [P, 1], -1 for none.
+
+    logits: [P, 1, h, w], `stride` pixels of the frame each. A decoder for pictures answers logits alone with nothing;
+    with a click among them it goes on from there, untrained as it may be.
+    """
+    with torch.no_grad():
+        deep, at = F.avg_pool2d(logits.float(), 3, 1, 1).flatten(1).max(1)
+        width = logits.shape[3]
+        xy = torch.stack([at % width, at // width], 1)
+        points = (xy.float() + 0.5) * stride - 0.5
+        return points[:, None], torch.where(deep > FAINTEST, 1, -1)[:, None]
 
 
 def _places(size: tuple[int, int], device: torch.device, step: float) -> Tensor:

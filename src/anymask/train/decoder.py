@@ -125,6 +125,46 @@ def decode_blocked(
     earlier: logits of the last round, blocked [P, 16N], or None in the first round.
     Returns pixels [P, 16N, C/8] (blocked), kernels [P, 4, C/8] and scores [P, 4]; logits are pixels times kernels.
     """
+    pixels, tokens = pixels_and_tokens(decoder, encoder, pe, features, sparse, maps, earlier)
+    answers = [_mlp(tokens[:, 1 + i], mlp) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
+    return pixels, torch.stack(answers, 1), _score(decoder, tokens)
+
+
+def single_blocked(
+    decoder: MaskDecoder, pixels: Tensor, tokens: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """The single-mask token's answers, of what `pixels_and_tokens` gives: logits [P, 1, 16N], scores [P, 1], the token
+    itself [P, C], and presence [P] of a decoder that tells."""
+    first = decoder.score_rank + 1
+    kernel = _mlp(tokens[:, first], decoder.output_hypernetworks_mlps[0])
+    presence = None
+    if decoder.pred_obj_score_head is not None:
+        presence = _mlp(tokens[:, 0], decoder.pred_obj_score_head).float()[:, 0]
+    logits = kernel[:, None] @ pixels.transpose(1, 2)
+    return logits, _score(decoder, tokens)[:, :1], tokens[:, first], presence
+
+
+def _score(decoder: MaskDecoder, tokens: Tensor) -> Tensor:
+    score = _mlp(tokens[:, decoder.score_rank], decoder.iou_prediction_head).float()
+    return torch.sigmoid(score) if decoder.iou_prediction_head.sigmoid else score
+
+
+def pixels_and_tokens(
+    decoder: MaskDecoder,
+    encoder: DensePromptEncoder,
+    pe: Tensor,
+    features: tuple[Tensor, Tensor, Tensor],
+    sparse: Tensor,
+    maps: tuple[Tensor, Tensor, Tensor],
+    earlier: Tensor | None,
+    *,
+    kinds: int = 2,
+    addition: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """As `decode_blocked`, up to the pixels [P, 16N, C/8] and the tokens [P, T, C] that answers are made of.
+
+    kinds: P = kinds * B * M. addition: [P, N, C] to each prompt's view of the image.
+    """
     image, middle, fine = features
     coarse_maps, middle_maps, fine_maps = maps
     dtype, count, images = image.dtype, len(sparse), len(image)
@@ -143,9 +183,11 @@ def decode_blocked(
 
     def grouped(x: Tensor) -> Tensor:
         """[P, ...] to [kind, B, mask, ...]."""
-        return torch.unflatten(x, 0, (2, images, -1))
+        return torch.unflatten(x, 0, (kinds, images, -1))
 
-    own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).to(dtype)
+    if addition is not None:
+        dense = dense + addition.to(dtype)
+    own = decoder.own_tokens().to(dtype)
     tokens = torch.cat([own.expand(count, -1, -1), sparse.to(dtype)], 1)
     cells = (spread(image) + grouped(dense)).flatten(0, 2)
     token_pe, pe = tokens, pe.to(dtype)
@@ -160,11 +202,7 @@ def decode_blocked(
     up = _grow(cells, first, middle_maps, encoder.draw_middle, spread(middle), grouped)
     up = F.gelu(_channel_norm(up, norm)).to(dtype)
     up = _grow(up, second, fine_maps, encoder.draw_fine, spread(fine), grouped)
-    pixels = F.gelu(up.float()).to(dtype)
-
-    answers = [_mlp(tokens[:, 1 + i], mlp) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
-    score = _mlp(tokens[:, 0], decoder.iou_prediction_head).float()
-    return pixels, torch.stack(answers, 1), torch.sigmoid(score) if decoder.iou_prediction_head.sigmoid else score
+    return F.gelu(up.float()).to(dtype), tokens
 
 
 def _dense(encoder: DensePromptEncoder, coarse_maps: Tensor, earlier: Tensor | None) -> Tensor:

@@ -22,6 +22,7 @@ from anymask.train.loop import AVERAGE, COUNTERS, states
 
 WHOLE = "model.safetensors"
 ADAPTER = "adapter.safetensors"
+MEMORY = "memory.safetensors"
 
 
 def average_of(out: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -58,6 +59,13 @@ def adapter(out: Path, file: Path, *, name: str, base: str) -> Path:
         tensors |= {f"lora.{layer}.A": a, f"lora.{layer}.B": b}
     header = {"anymask_adapter": VERSION, "model": name, "base": base, "scale": repr(lora.SCALE)}
     return _write(tensors, file, _told(document) | header, torch.float16)
+
+
+def memory(out: Path, file: Path, *, base: str, header: dict[str, str]) -> Path:
+    """Write only a model's memory, in float16; see `Card.base`. base: digest of the weights that it was made beside."""
+    average, document = average_of(out)
+    tensors = {name: value for name, value in average.items() if name.startswith("memory.")}
+    return _write(tensors, file, _told(document) | header | {"base": base}, torch.float16)
 
 
 def merge(file: Path, out: Path, *, base: Path | None = None, half: bool = False) -> Path:

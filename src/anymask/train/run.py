@@ -16,7 +16,8 @@ from torch.multiprocessing.spawn import start_processes
 
 from anymask.errors import BadSetting
 from anymask.models.catalogue import card
-from anymask.models.load import load
+from anymask.models.digest import digest
+from anymask.models.load import load, locate
 from anymask.models.promptable import PromptableModel
 from anymask.train import export, report
 from anymask.train.loop import Tell, Trainer, accelerator, stop_on_signal
@@ -24,9 +25,10 @@ from anymask.train.photos import Photos, Reading, load_photos
 from anymask.train.pictures import Watch
 from anymask.train.rounds import Promptable
 from anymask.train.sampler import Sampler
-from anymask.train.settings import TrainSettings
+from anymask.train.settings import Method, TrainSettings
 from anymask.train.spread import Copies, Shards, asked_by_launcher
 from anymask.train.start import prepare, start_backbone
+from anymask.train.video import ClipSampler, Followed
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,14 @@ def train(job: Job, *, processes: int = 1, tell: Tell | None = None, reading: Re
         _work(job, tell)
     else:
         together(_work, (job, tell), processes, cpu=job.cpu)
-    written = job.out / (export.ADAPTER if job.settings.method in ("decoder", "lora") else export.WHOLE)
+    written = job.out / _file(job.settings.method)
     return written if written.is_file() else None
+
+
+def _file(method: Method) -> str:
+    if method == "memory":
+        return export.MEMORY
+    return export.ADAPTER if method in ("decoder", "lora") else export.WHOLE
 
 
 def together(work: Callable[..., None], arguments: tuple[Any, ...], processes: int, *, cpu: bool) -> None:
@@ -114,9 +122,9 @@ def _spawned(
 def _work(job: Job, tell: Tell | None) -> None:
     trainer, base = trainer_of(job)
     task = trainer.inner
-    assert isinstance(task, Promptable)
+    assert isinstance(task, (Promptable, Followed))
     sees = trainer.accelerator.is_main_process or trainer.spread.sharded
-    watch = Watch(trainer, task) if sees and job.pictures_every else None
+    watch = Watch(trainer, task) if isinstance(task, Promptable) and sees and job.pictures_every else None
     drive(
         trainer,
         lambda: write(job, task.model, base),
@@ -144,8 +152,11 @@ def trainer_of(job: Job) -> tuple[Trainer, str]:
     with here.local_main_process_first():
         # decoded by one process of a machine, mapped by the others
         photos = job.photos()
-    sampler = Sampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
     spread = Shards(here) if sharded else Copies(here)
+    if settings.method == "memory":
+        clips = ClipSampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
+        return Trainer(Followed(model, settings), groups, clips, job.out, settings, here, spread), base
+    sampler = Sampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
     return Trainer(Promptable(model, settings), groups, sampler, job.out, settings, here, spread), base
 
 
@@ -168,9 +179,16 @@ def drive(trainer: Trainer, finish: Callable[[], object], about: Mapping[str, st
 
 def write(job: Job, model: PromptableModel, base: str) -> Path:
     """The run's result as a file that `anymask.load` takes."""
+    if job.settings.method == "memory":
+        return export.memory(job.out, job.out / export.MEMORY, base=digest_beside(job.model), header=about(job))
     if job.settings.method in ("decoder", "lora"):
         return export.adapter(job.out, job.out / export.ADAPTER, name=job.model, base=base)
     return export.whole(model, job.out, job.out / export.WHOLE, header=about(job), half=job.half)
+
+
+def digest_beside(name: str) -> str:
+    """Of the weights that a model with a memory holds as well, see `Card.base`."""
+    return digest(locate(card(card(name).base)))
 
 
 def about(job: Job) -> dict[str, str]:
@@ -192,6 +210,8 @@ def start(job: Job) -> tuple[PromptableModel, str]:
         raise BadSetting(f"{job.model} answers no points and boxes, so this command cannot train it")
     if model.weights == "random":
         raise BadSetting(f"{job.model} has no trained weights to start from; name some, or train from scratch")
+    if job.settings.method == "memory" and not card(job.model).base:
+        raise BadSetting(f"{job.model} has no memory to train beside weights for pictures; use anymask-lite-video")
     if any(phase.side for phase in job.settings.phases) and not hasattr(model, "set_side"):
         raise BadSetting(f"{job.model} works at {model.preprocess.side} px only; use phases without a side")
     return model, model.weights

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from anymask.errors import BadSetting
 
-Method = Literal["scratch", "full", "decoder", "lora"]
-METHODS: tuple[Method, ...] = ("scratch", "full", "decoder", "lora")
+Method = Literal["scratch", "full", "decoder", "lora", "memory"]
+METHODS: tuple[Method, ...] = ("scratch", "full", "decoder", "lora", "memory")
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
@@ -31,7 +31,7 @@ class TrainSettings:
     the network together; fewer than its share means that gradients are accumulated.
     masks: of each image; even, half of them start from a box and half from a click.
     method: "scratch" (random but for the backbone), "full", "decoder" (the image encoder stays), "lora" (decoder, and
-    low-rank additions of `lora_rank` to the image encoder).
+    low-rank additions of `lora_rank` to the image encoder), "memory" (on clips; everything for pictures stays).
     rate: of new layers and decoder; encoder_rate: share of it for the image encoder; layer_decay: what each
     transformer block keeps of the rate of the block above it.
     rounds: shares of steps with 0, 1, 2, ... corrections, in the first third of the run and afterwards.
@@ -42,6 +42,9 @@ class TrainSettings:
     average: decay of the moving average a step; it is what is shown and exported.
     loaders: processes that draw batches ahead, for each process of the run; if left out 4 where there is a GPU to keep
     busy, else none: on a CPU they would take the cores that compute.
+    frames: of a clip, where clips are trained on; an image is then a clip, and masks are its objects.
+    corrected: shares of clips with 0, 1, 2, ... frames on which what was followed is corrected by a click.
+    presence, carried: weights of the losses of whether an object is there, and of where the memory alone sees it.
     checkpointing: recompute the image encoder's blocks in the backward pass instead of keeping what they made.
     """
 
@@ -76,6 +79,10 @@ class TrainSettings:
     compiled: bool = False
     checkpointing: bool = False
     loaders: int | None = None
+    frames: int = 8
+    corrected: tuple[float, ...] = (0.6, 0.25, 0.15)
+    presence: float = 0.5
+    carried: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -91,8 +98,10 @@ class TrainSettings:
             raise BadSetting(f"the precisions are {', '.join(PRECISIONS)}; got {self.precision!r}")
         if not self.phases or self.phases[-1].until < 1 or any((phase.side or 0) % 32 for phase in self.phases):
             raise BadSetting("the last phase must last until 1, and sides must be multiples of 32")
-        if any(abs(sum(shares) - 1) > 1e-6 or min(shares) < 0 for shares in self.rounds):
-            raise BadSetting("the shares of rounds must add up to 1")
+        if any(abs(sum(shares) - 1) > 1e-6 or min(shares) < 0 for shares in (*self.rounds, self.corrected)):
+            raise BadSetting("the shares of rounds, and those of corrected frames, must add up to 1")
+        if self.frames < 2:
+            raise BadSetting(f"clips to learn from have at least 2 frames, got {self.frames}")
         if not 0 < self.rate < 1 or not 0 <= self.average < 1 or self.lora_rank < 1:
             raise BadSetting("rate must be between 0 and 1, average below 1, lora_rank at least 1")
 
@@ -116,10 +125,11 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named set of settings. about: for whom, in one sentence."""
+    """A named set of settings. about: for whom, in one sentence. model: that it trains where none is named."""
 
     about: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    model: str = "anymask-lite"
 
 
 RECIPES = {
@@ -137,6 +147,24 @@ RECIPES = {
             "rounds": ((0.25, 0.5, 0.25), (0.0, 0.3, 0.3, 0.4)),
             "phases": (Phase(0.6, 256, (0.8, 2.2)), Phase(0.9, 384, (0.7, 2.0)), Phase(1.0, 512, (0.7, 1.8))),
         },
+    ),
+    "video-inside": Recipe(
+        "the memory of the model inside, on made clips, on CPU cores",
+        {
+            "method": "memory",
+            "images": 2,
+            "masks": 2,
+            "compiled": True,
+            "steps": 20_000,
+            "rate": 1e-3,
+            "encoder_rate": 0.3,
+            "warmup": 100,
+            "average": 0.999,
+            "focal": (10.0, 15.0),
+            "score": 1.0,
+            "phases": (Phase(0.7, 256, (1.0, 1.0)), Phase(0.95, 384, (1.0, 1.0)), Phase(1.0, 512, (1.0, 1.0))),
+        },
+        model="anymask-lite-video",
     ),
     "sam": Recipe(
         "Segment Anything's own (section 4 and appendix A): 256 images of up to 64 masks, 11 rounds, on many GPUs",

@@ -53,6 +53,11 @@ def prepare(model: PromptableModel, settings: TrainSettings) -> list[dict[str, A
         # pictures do not reach it, and an adapter need not carry it
         memory.requires_grad_(False)
     encoder = model.image_encoder
+    if settings.method == "memory":
+        model.requires_grad_(False)
+        if memory is not None:
+            memory.requires_grad_(True)
+        return groups(model, settings)
     if settings.method in ("decoder", "lora"):
         encoder.requires_grad_(False)
     else:
@@ -116,8 +121,12 @@ def groups(model: PromptableModel, settings: TrainSettings) -> list[dict[str, An
         rate, decay = settings.rate, 0.0
         folded = name.startswith("image_encoder.backbone")
         low_rank = lora.is_own(name)
-        # a neck on a backbone from elsewhere is as new as the decoder
-        slower = folded or (name.startswith("image_encoder") and not hasattr(model.image_encoder, "backbone"))
+        # a neck on a backbone from elsewhere is as new as the decoder; the memory's decoder is a copy of a trained one
+        slower = (
+            folded
+            or name.startswith("memory.decoder")
+            or (name.startswith("image_encoder") and not hasattr(model.image_encoder, "backbone"))
+        )
         if slower and not low_rank:
             rate *= settings.encoder_rate
             behind = len(blocks) - depth.get(id(parameter), -1 if "embed" in name else len(blocks))

@@ -21,7 +21,7 @@ from anymask.models.interface import UNWANTED, Embedding, only_one
 from anymask.models.promptable import mask_prompt
 from anymask.models.tracking import LARGEST_LOGIT, SURE
 from anymask.models.video import Recalled, Tracked
-from anymask.nn.cell_memory import Carried, CellMemory
+from anymask.nn.cell_memory import Carried, CellMemory, peaks
 from anymask.nn.dense_prompts import UndrawnPrompts
 from anymask.nn.mask_decoder import CANDIDATES, SINGLE, Answer, MaskDecoder
 from anymask.nn.prompt_encoder import EncodedPrompts
@@ -93,12 +93,13 @@ class LiteVideo(LiteModel):
         answers = CANDIDATES if several else SINGLE
         return self.memory.decoder.answer(tensors["image"], pe, encoded, high_res, answers)
 
-    def unprompted(self, logits: Tensor) -> EncodedPrompts:
-        """What the decoder reads where nobody points: logits [P, 1, h, w] of the object alone."""
+    def unprompted(self, logits: Tensor, *, pointed: bool = True) -> EncodedPrompts:
+        """What the decoder reads where nobody points: logits [P, 1, h, w] of the object, and their peaks as clicks."""
         size = self.prompt_encoder.mask_size
         masks = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
-        points = masks.new_zeros(len(masks), 1, 2)
-        labels = torch.full((len(masks), 1), -1, device=masks.device)
+        points, labels = peaks(logits, self.preprocess.side // logits.shape[3])
+        if not pointed:
+            labels = torch.full_like(labels, -1)
         out: EncodedPrompts = self.prompt_encoder(points, labels, None, masks)
         return out
 
@@ -145,7 +146,7 @@ class LiteVideo(LiteModel):
         low = mask_prompt(prompts, resize, self.prompt_encoder.mask_size, self.device)
         assert low is not None
         presence = torch.where((low > 0).flatten(1).any(1), SURE, -SURE)
-        answer = self._plain(embedding.tensors, self.unprompted(low), SINGLE)
+        answer = self._plain(embedding.tensors, self.unprompted(low, pointed=False), SINGLE)
         pointers = self.memory.pointers(answer.tokens, presence[:, None])
         best = torch.zeros(len(low), dtype=torch.long, device=self.device)
         return Tracked(low, low.new_ones(len(low), 1), pointers, presence, best, resize)
