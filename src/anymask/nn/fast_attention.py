@@ -6,6 +6,8 @@ their shares of the whole, which the largest weight of each tells (it is one ove
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -18,12 +20,15 @@ KEYS = 2048
 
 
 class Attended:
-    """Keys [M, D] and values [M, E] made ready for any number of queries."""
+    """Keys and values made ready for any number of queries.
 
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
-        self.keys = [packed(part.contiguous(), QUERIES) for part in keys.split(KEYS)]
+    keys: [M, D] in pieces of `KEYS` rows, which may be made one after the other. values: [M, E].
+    """
+
+    def __init__(self, keys: Iterable[Tensor], values: Tensor) -> None:
+        self.keys = [packed(part.contiguous(), QUERIES) for part in keys]
         self.values = [packed(part.t().contiguous(), QUERIES) for part in values.split(KEYS)]
-        self.sizes = [len(part) for part in keys.split(KEYS)]
+        self.sizes = [len(part) for part in values.split(KEYS)]
         self.width = values.shape[1]
         self.scores, self.weights = torch.empty(QUERIES * KEYS), torch.empty(QUERIES * KEYS)
 

@@ -34,8 +34,9 @@ def stages(trunk: Hiera, frame: Tensor) -> Iterator[Cells]:
     grid = (patches.shape[1], patches.shape[2])
     stream = patches.contiguous().add_(trunk.positions(grid)).view(-1, patches.shape[3])
     del patches
+    rooms = _Room(), _Room()
     for index, block in enumerate(trunk.blocks):
-        stream, grid = _block(block, stream, grid)  # type: ignore[arg-type]
+        stream, grid = _block(block, stream, grid, *rooms)  # type: ignore[arg-type]
         if index in trunk.stage_ends:
             yield stream, grid
 
@@ -56,10 +57,22 @@ def pointwise(cells: Cells, *layers: nn.Conv2d) -> Tensor:
     return out.view(1, -1, *grid)
 
 
-def _block(block: HieraBlock, stream: Tensor, grid: tuple[int, int]) -> Cells:
+class _Room:
+    """Memory that blocks work in one after another, for fresh memory is several times slower than memory in use."""
+
+    def __init__(self) -> None:
+        self.memory = torch.empty(0)
+
+    def take(self, rows: int, columns: int) -> Tensor:
+        if self.memory.numel() < rows * columns:
+            self.memory = torch.empty(rows * columns)
+        return self.memory[: rows * columns].view(rows, columns)
+
+
+def _block(block: HieraBlock, stream: Tensor, grid: tuple[int, int], first_room: _Room, second_room: _Room) -> Cells:
     """One transformer block on cells [h * w, dim]; those given are used up unless it changes their number or width."""
     attn, cells = block.attn, len(stream)
-    qkv = torch.empty(cells + 1, len(attn.qkv.weight))
+    qkv = first_room.take(cells + 1, len(attn.qkv.weight))
     weight, bias = packed(attn.qkv.weight, CHUNK), attn.qkv.bias
     width = len(attn.proj.weight)
     short = None if block.proj is None else torch.empty(cells, width)
@@ -74,7 +87,7 @@ def _block(block: HieraBlock, stream: Tensor, grid: tuple[int, int]) -> Cells:
     inner = (grid[0] // 2, grid[1] // 2) if block.pooled else grid
     if block.pooled:
         stream = _pooled(stream.view(1, *grid, width)).reshape(-1, width)
-    attended = torch.empty(len(stream), width)
+    attended = second_room.take(len(stream), width)
     if block.window:
         qkv[cells] = bias
         _windows(attn, qkv, attended, grid, block.window)

@@ -10,12 +10,14 @@ What differs, all of it exact up to the order of sums:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from anymask.nn import fast_attention
 from anymask.nn.cpu import linear, packed
 from anymask.nn.fast_attention import Attended
 from anymask.nn.rotary import Turn, axial, turned
@@ -58,15 +60,25 @@ def _self(layer: MemoryAttentionLayer, x: Tensor, turn: Turn) -> Tensor:
 def _cross(layer: MemoryAttentionLayer, x: Tensor, remembered: Remembered, index: int, turn: Turn) -> None:
     """Cells [N, C] look at the memories of one object, in place."""
     attn: RotaryAttention = layer.cross_attn_image
-    keys = _project(attn.k_proj, remembered.keys[index])
-    cells = remembered.cells
-    if cells:
-        keys[:cells] = turned(keys[:cells], turn)
     queries = turned(_project(attn.q_proj, _normed(layer.norm2, x)), turn)
+    keys = _pieces(attn, remembered.keys[index], remembered.cells, turn)
     read = Attended(keys, remembered.values[index]).read(queries.mul_(queries.shape[1] ** -0.5))
     weight = attn.out_proj.weight @ attn.v_proj.weight
     bias = torch.addmv(attn.out_proj.bias, attn.out_proj.weight, attn.v_proj.bias)
     x.add_(linear(read, weight, bias))
+
+
+def _pieces(attn: RotaryAttention, memories: Tensor, cells: int, turn: Turn) -> Iterator[Tensor]:
+    """The keys of memories [M, Cm], of which the first `cells` are turned, some rows at a time."""
+    weight, count = packed(attn.k_proj.weight, fast_attention.KEYS), len(turn[0])
+    for start, part in enumerate(memories.split(fast_attention.KEYS)):
+        keys = linear(part, weight, attn.k_proj.bias)
+        first = start * fast_attention.KEYS
+        turning = max(0, min(len(keys), cells - first))
+        if turning:
+            place = torch.arange(first, first + turning) % count
+            keys[:turning] = turned(keys[:turning], (turn[0][place], turn[1][place]))
+        yield keys
 
 
 def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> None:
