@@ -30,6 +30,9 @@ from anymask.train.spread import Copies, Shards, asked_by_launcher
 from anymask.train.start import prepare, start_backbone
 from anymask.train.video import ClipSampler, Followed
 
+BESIDE = "beside"
+"""In a run's folder: the digest of the weights that a memory is trained beside."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -154,6 +157,8 @@ def trainer_of(job: Job) -> tuple[Trainer, str]:
         photos = job.photos()
     spread = Shards(here) if sharded else Copies(here)
     if settings.method == "memory":
+        if here.is_main_process:
+            _same_beside(job)
         clips = ClipSampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
         return Trainer(Followed(model, settings), groups, clips, job.out, settings, here, spread), base
     sampler = Sampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
@@ -184,6 +189,18 @@ def write(job: Job, model: PromptableModel, base: str) -> Path:
     if job.settings.method in ("decoder", "lora"):
         return export.adapter(job.out, job.out / export.ADAPTER, name=job.model, base=base)
     return export.whole(model, job.out, job.out / export.WHOLE, header=about(job), half=job.half)
+
+
+def _same_beside(job: Job) -> None:
+    """Notes the weights that a memory is trained beside. Raises BadSetting where the run has begun beside others."""
+    kept, now = job.out / BESIDE, digest_beside(job.model)
+    if kept.is_file() and kept.read_text() != now:
+        raise BadSetting(
+            f"the run in {job.out} was begun beside other weights of {card(job.model).base} than those here; "
+            "start in a new folder"
+        )
+    job.out.mkdir(parents=True, exist_ok=True)
+    kept.write_text(now)
 
 
 def digest_beside(name: str) -> str:
