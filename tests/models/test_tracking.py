@@ -125,7 +125,9 @@ def test_a_drawn_mask_is_the_answer_itself(model, frames):
     answer = model.drawn(frames[0], Prompts.of(mask=drawn))
     assert answer.logits.shape == (2, 1, 32, 32) and answer.presence.tolist() == [10.0, -10.0]
     assert (answer.logits[0, 0] > 0).float().mean() == pytest.approx(40 * 50 / (60 * 90), abs=0.03)
-    assert torch.allclose(answer.logits[1], torch.tensor(-10.0)) and torch.equal(answer.pointers[1, 0], model.memory.no_obj_ptr[0])
+    assert torch.allclose(answer.logits[1], torch.tensor(-10.0)) and torch.equal(
+        answer.pointers[1, 0], model.memory.no_obj_ptr[0]
+    )
 
 
 def test_what_makes_no_sense_is_refused_with_a_sentence(model, frames):
