@@ -49,7 +49,8 @@ def test_json_holds_the_same_for_programs():
     assert facts.keys() == cards().keys()
     assert facts["sam-vit-h"]["bytes"] == 2_564_550_879 and facts["sam-vit-h"]["on_disk"] is None
     assert facts["sam3"]["gated"] and not facts["sam3"]["available"] and facts["sam3"]["instead"] == "sam-vit-h"
-    works = [c.name for c in cards().values() if c.available and not c.name.endswith("-tiny-test")]
+    # a row without weights (of the tests, or a model in the making) helps nobody who looks for one
+    works = [c.name for c in cards().values() if c.available and c.files]
     assert [row["name"] for row in json.loads(run("--json"))] == works
 
 

@@ -209,13 +209,15 @@ def test_killed_at_random_moments_it_ends_with_the_same_files(clip, weights, tmp
         *(sys.executable, "-m", "anymask", "video", str(clip), "--point", "15,20", "-f", "overlay,png,sav", "-q"),
         *("--model", "sam2.1-tiny-test", "--weights", str(weights), "-o"),
     ]
+    begun = time.monotonic()
     subprocess.run([*command, str(tmp_path / "whole")], check=True, timeout=300)
+    whole = time.monotonic() - begun
     draw, kills = random.Random(0), 0
     while True:
         with subprocess.Popen([*command, str(tmp_path / "out")]) as process:
             started = time.monotonic()
             try:
-                assert process.wait(timeout=draw.uniform(4, 9) if kills < 8 else 300) == 0
+                assert process.wait(timeout=draw.uniform(0.4, 0.9) * whole if kills < 8 else 300) == 0
                 break
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
