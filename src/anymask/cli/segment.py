@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anymask.cli.show import console_of, plain
 from anymask.errors import AnymaskError, BadPrompt, BadSetting
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from anymask.models.interface import PromptModel
     from anymask.prompts.parse import Typed
     from anymask.records.record import Record
@@ -213,7 +212,7 @@ class _Show:
 
     @contextmanager
     def progress(self) -> Iterator[Any]:
-        console = _console(stderr=True)
+        console = console_of(stderr=True)
         if self.quiet or self.count < 2 or not console.is_terminal:
             yield lambda name: None
             return
@@ -229,11 +228,11 @@ class _Show:
             task = bar.add_task("", total=self.count)
             begun = itertools.count()
             # called when a picture is begun, so what is completed is one less than the calls
-            yield lambda name: bar.update(task, completed=next(begun), description=_plain(name))
+            yield lambda name: bar.update(task, completed=next(begun), description=plain(name))
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        console = _console(stderr=True)
+        console = console_of(stderr=True)
         if self.quiet or self.count > 1 or not console.is_terminal:
             yield
             return
@@ -250,12 +249,12 @@ class _Show:
 
     def summary(self, job: _Job) -> None:
         if self.rows:
-            console = _console()
+            console = console_of()
             console.print(_table(self.rows))
             note = "" if len(self.rows) > 1 else ": " + ", ".join(file.name for file in self.rows[0].files)
             console.print(f"Written to {job.out}{note}", markup=False, highlight=False, soft_wrap=True)
         for problem in job.problems:
-            typer.echo(_plain(f"anymask: {problem}"), err=True)
+            typer.echo(plain(f"anymask: {problem}"), err=True)
         if job.problems and job.done + len(job.problems) > 1:
             typer.echo(f"anymask: {job.done} done, {len(job.problems)} not", err=True)
 
@@ -280,7 +279,7 @@ def _table(rows: list[_Done]) -> Any:
             name = Path(done.record.image.path or "").name if first else ""
             share = areas[row] / pixels
             table.add_row(
-                Text(_plain(name)),
+                Text(plain(name)),
                 str(row + 1) if several else "",
                 f"{masks.scores[row]:.3f}",
                 f"{share:.1%}" if share == 0 or share >= 0.001 else "< 0.1%",
@@ -301,19 +300,6 @@ def _line(done: _Done) -> dict[str, Any]:
         "encode_ms": round(done.encode_ms, 1),
         "answer_ms": round(done.answer_ms, 1),
     }
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=stderr)
-    # into a file or a pipe a table may be as wide as its paths
-    return console if console.is_terminal else Console(stderr=stderr, width=160)
-
-
-def _plain(name: str) -> str:
-    """A text that a terminal can show: file names may hold control characters and bytes that are no UTF-8."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _mask(path: Path) -> Any:

@@ -40,7 +40,7 @@ class Show:
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
         """A sign of life while one thing is waited for."""
-        console = _console(stderr=True)
+        console = console_of(stderr=True)
         if self.quiet or not console.is_terminal:
             yield
             return
@@ -50,7 +50,7 @@ class Show:
     @contextmanager
     def prompts(self) -> Iterator[Callable[[int, int], None] | None]:
         """A bar within one picture; yields what to call with (parts done, in all)."""
-        console = _console(stderr=True)
+        console = console_of(stderr=True)
         if self.quiet or not console.is_terminal:
             yield None
             return
@@ -65,7 +65,7 @@ class Show:
     @contextmanager
     def progress(self) -> Iterator[Tell]:
         """A bar over a folder with the time left, or a line now and then; yields what `jobs.folder.run` calls."""
-        console = _console(stderr=True)
+        console = console_of(stderr=True)
         if self.quiet or not console.is_terminal:
             yield _Lines(self)
             return
@@ -110,7 +110,7 @@ class Show:
         elif not self.quiet:
             if self.tree:
                 self._tree(settled)
-            console = _console()
+            console = console_of()
             console.print(_table([(item.source, entry.facts, entry.cost)]))
             names = ", ".join([*entry.files, *more])
             console.print(
@@ -142,7 +142,7 @@ class Show:
         if earlier:
             text += f", {earlier:,} of them settled before"
         text += f"\nWritten to {plain(str(out))}" + (f", look at {' and '.join(pages)}" if pages else "")
-        _console().print(text, markup=False, highlight=False, soft_wrap=True)
+        console_of().print(text, markup=False, highlight=False, soft_wrap=True)
 
     def end(self) -> None:
         """Tells the problems."""
@@ -172,7 +172,7 @@ class Show:
             waiting.extend((part, below) for part in branch.parts)
         if waiting:
             root.add(Text(f"and {len(parents) - BRANCHES} more"))
-        _console().print(root)
+        console_of().print(root)
 
 
 class _Lines:
@@ -217,7 +217,8 @@ def _line(settled: Settled) -> dict[str, Any]:
     return {"title": entry.title, **entry.facts, "files": list(entry.files), **entry.cost, **settled.show}
 
 
-def _console(*, stderr: bool = False) -> Any:
+def console_of(*, stderr: bool = False) -> Any:
+    """rich's console, wide where nobody looks at it."""
     from rich.console import Console
 
     console = Console(stderr=stderr)
