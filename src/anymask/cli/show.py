@@ -7,7 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -37,15 +37,9 @@ class Show:
         self.as_json, self.quiet, self.tree = as_json, quiet, tree
         self.problems: list[str] = []
 
-    @contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
+    def waiting(self, what: str) -> AbstractContextManager[Any]:
         """A sign of life while one thing is waited for."""
-        console = console_of(stderr=True)
-        if self.quiet or not console.is_terminal:
-            yield
-            return
-        with console.status(what):
-            yield
+        return waiting(what, quiet=self.quiet)
 
     @contextmanager
     def prompts(self) -> Iterator[Callable[[int, int], None] | None]:
@@ -215,6 +209,12 @@ def _line(settled: Settled) -> dict[str, Any]:
     if entry.failed is not None:
         return {"title": entry.title, "failed": entry.failed}
     return {"title": entry.title, **entry.facts, "files": list(entry.files), **entry.cost, **settled.show}
+
+
+def waiting(what: str, *, quiet: bool) -> AbstractContextManager[Any]:
+    """Says on a terminal what is waited for, as long as a block lasts."""
+    console = console_of(stderr=True)
+    return nullcontext() if quiet or not console.is_terminal else console.status(what)  # type: ignore[no-any-return]
 
 
 def console_of(*, stderr: bool = False) -> Any:

@@ -7,12 +7,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.errors import BadSetting, NotWritten
+from anymask.errors import BadSetting
 
 if TYPE_CHECKING:
     from anymask.cli.video_outputs import Job, Output
@@ -93,30 +93,14 @@ class Run:
 
     def go(self, model: Model, *, overwrite: bool) -> None:
         """Tracks, writes as it comes, tidies up. Raises BadSetting where the folder holds another run of the clip."""
+        from anymask.jobs.alone import alone
+
         start = time.perf_counter()
-        with self._alone():
+        # beside the folder, which is emptied
+        lock = self.folder.with_name(f"{self.folder.name}.lock")
+        with alone(lock, f"another run follows {self.job.title} into {self.out}; wait for it", self.out, tidy=True):
             self._go(model, overwrite)
             self.seconds = time.perf_counter() - start
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keeps others from the same clip in the same folder. Raises NotWritten while another run writes it."""
-        from filelock import FileLock, Timeout
-
-        path = self.folder.with_name(f"{self.folder.name}.lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise NotWritten(f"another run follows {self.job.title} into {self.out}; wait for it") from None
-        except OSError as error:
-            raise NotWritten(f"{self.out} cannot be written: {error.strerror or error}") from error
-        try:
-            yield
-        finally:
-            lock.release()
-            path.unlink(missing_ok=True)
 
     def _go(self, model: Model, overwrite: bool) -> None:
         from anymask.cli.video_outputs import OUTPUTS

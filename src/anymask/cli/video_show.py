@@ -6,18 +6,15 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from anymask.cli.show import console_of, plain
+from anymask.cli.show import LINE_S, console_of, plain, waiting
 
 if TYPE_CHECKING:
     from anymask.cli.video_run import Run
-
-LINE_S = 30.0
-"""Seconds between lines of progress where there is no terminal."""
 
 
 class Show:
@@ -26,15 +23,9 @@ class Show:
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet
 
-    @contextmanager
-    def waiting(self, what: str) -> Iterator[None]:
+    def waiting(self, what: str) -> AbstractContextManager[Any]:
         """Says what is waited for, as long as a block lasts."""
-        console = console_of(stderr=True)
-        if self.quiet or not console.is_terminal:
-            yield
-            return
-        with console.status(what):
-            yield
+        return waiting(what, quiet=self.quiet)
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[int, int, int], None]]:

@@ -21,6 +21,7 @@ from typing import Any
 from anymask.errors import BadSetting, NotWritten
 from anymask.jobs import manifest
 from anymask.jobs import settings as saved
+from anymask.jobs.alone import alone_in
 from anymask.jobs.manifest import Entry, Item, Segments
 from anymask.jobs.places import OWN, LocalFolder, Place, pieces
 from anymask.jobs.pool import Pool
@@ -97,7 +98,7 @@ def run(
     if place.root.exists() and not place.root.is_dir():
         raise BadSetting(f"{out} is a file; results need a folder")
     _apart(items, place.root)
-    with _alone(place), _signals() as caught:
+    with alone_in(place), _signals() as caught:
         _tidied(place)
         if overwrite:
             clear(place)
@@ -217,26 +218,6 @@ def _apart(items: Iterable[Item], root: Path) -> None:
     for folder in {os.path.dirname(one.at) for one in items}:
         if os.path.realpath(folder) == target:
             raise BadSetting(f"{root} holds the pictures themselves; give another folder for the results with -o")
-
-
-@contextmanager
-def _alone(place: LocalFolder) -> Iterator[None]:
-    """No other run on this folder meanwhile, on this machine. Raises NotWritten."""
-    from filelock import FileLock, Timeout
-
-    own = place.path(f"{OWN}/run.lock")
-    try:
-        own.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(own)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise NotWritten(f"another run is at work in {place}; wait for it or stop it") from None
-    except OSError as error:
-        raise NotWritten(f"{place} cannot be written: {error.strerror or error}; choose another folder") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _tidied(place: LocalFolder) -> None:

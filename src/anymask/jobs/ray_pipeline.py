@@ -29,6 +29,7 @@ from typing import Any
 from anymask.errors import BadSetting, NotWritten
 from anymask.extras import need
 from anymask.jobs import folder, manifest
+from anymask.jobs.alone import alone_in
 from anymask.jobs.buckets import is_url, place_of, read_url
 from anymask.jobs.folder import Report, Tell
 from anymask.jobs.manifest import Entry, Item, Segments
@@ -86,7 +87,7 @@ def run(
             raise BadSetting(f"{out} is a file; results need a folder")
         folder._apart([one for one in items if not is_url(one.at)], place.root)
     # an object store has no locks: two runs at once on one bucket do images twice, with the same bytes
-    alone = folder._alone(place) if isinstance(place, LocalFolder) else nullcontext()
+    alone = alone_in(place) if isinstance(place, LocalFolder) else nullcontext()
     with alone, folder._signals() as caught:
         if isinstance(place, LocalFolder):
             folder._tidied(place)
