@@ -38,6 +38,8 @@ class Page:
         tab.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
         tab.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        # Playwright begins to catch file choosers with the first listener, which a key pressed right after can overtake
+        tab.on("filechooser", lambda _: None)
         tab.goto(f"{url}?hooks&timings")
         tab.wait_for_selector(".welcome h2")
 
