@@ -1,7 +1,7 @@
 """The same numbers as `nn.hiera.Hiera` and what follows it, with less waiting for memory on a CPU.
 
 What differs, all of it exact up to the order of sums:
-- linear layers run over a few rows at a time, so that what they hand on is still in the cache;
+- a block runs over one row of windows at a time, so that what its layers hand on is still in the cache;
 - padding of windows is never multiplied: a padded token enters qkv as zeros, so its q, k and v are the bias;
 - convolutions of 1x1 work on cells as they come out of the trunk, and two in a row are one.
 """
@@ -9,14 +9,14 @@ What differs, all of it exact up to the order of sums:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.nn.cpu import linear, linear_into, packed
-from anymask.nn.fast_vit import _window_index
+from anymask.nn.cpu import linear, packed
 
 if TYPE_CHECKING:
     from anymask.nn.hiera import Hiera, HieraBlock, PoolingAttention
@@ -30,13 +30,15 @@ Cells = tuple[Tensor, tuple[int, int]]
 
 def stages(trunk: Hiera, frame: Tensor) -> Iterator[Cells]:
     """Cells after each stage, of one frame [1, 3, H, W], the finest first; good until the next is asked for."""
-    patches = trunk.patch_embed(frame)
+    conv = trunk.patch_embed.proj
+    # weights with their channels last give patches with their channels last, which are what follows wants
+    weight = conv.weight.contiguous(memory_format=torch.channels_last)
+    patches = F.conv2d(frame, weight, conv.bias, conv.stride, conv.padding).permute(0, 2, 3, 1)  # type: ignore[arg-type]
     grid = (patches.shape[1], patches.shape[2])
     stream = patches.contiguous().add_(trunk.positions(grid)).view(-1, patches.shape[3])
     del patches
-    rooms = _Room(), _Room()
     for index, block in enumerate(trunk.blocks):
-        stream, grid = _block(block, stream, grid, *rooms)  # type: ignore[arg-type]
+        stream, grid = _block(block, stream, grid)  # type: ignore[arg-type]
         if index in trunk.stage_ends:
             yield stream, grid
 
@@ -57,77 +59,81 @@ def pointwise(cells: Cells, *layers: nn.Conv2d) -> Tensor:
     return out.view(1, -1, *grid)
 
 
-class _Room:
-    """Memory that blocks work in one after another, for fresh memory is several times slower than memory in use."""
+def _block(block: HieraBlock, stream: Tensor, grid: tuple[int, int]) -> Cells:
+    """One transformer block on cells [h * w, dim], one row of windows at a time.
 
-    def __init__(self) -> None:
-        self.memory = torch.empty(0)
-
-    def take(self, rows: int, columns: int) -> Tensor:
-        if self.memory.numel() < rows * columns:
-            self.memory = torch.empty(rows * columns)
-        return self.memory[: rows * columns].view(rows, columns)
-
-
-def _block(block: HieraBlock, stream: Tensor, grid: tuple[int, int], first_room: _Room, second_room: _Room) -> Cells:
-    """One transformer block on cells [h * w, dim]; those given are used up unless it changes their number or width."""
-    attn, cells = block.attn, len(stream)
-    qkv = first_room.take(cells + 1, len(attn.qkv.weight))
-    weight, bias = packed(attn.qkv.weight, CHUNK), attn.qkv.bias
-    width = len(attn.proj.weight)
-    short = None if block.proj is None else torch.empty(cells, width)
-    shorter = None if block.proj is None else packed(block.proj.weight, CHUNK)
-    for rows in _chunks(cells):
-        normed = _normed(block.norm1, stream[rows])
-        linear_into(qkv[rows], normed, weight, bias)
-        if short is not None and shorter is not None and block.proj is not None:
-            linear_into(short[rows], normed, shorter, block.proj.bias)
-    if short is not None:
-        stream = short
-    inner = (grid[0] // 2, grid[1] // 2) if block.pooled else grid
-    if block.pooled:
-        stream = _pooled(stream.view(1, *grid, width)).reshape(-1, width)
-    attended = second_room.take(len(stream), width)
-    if block.window:
-        qkv[cells] = bias
-        _windows(attn, qkv, attended, grid, block.window)
-    else:
-        _global(attn, qkv[:cells], attended, grid)
-    weight = packed(attn.proj.weight, CHUNK)
-    first, second = packed(block.mlp.lin1.weight, CHUNK), packed(block.mlp.lin2.weight, CHUNK)
-    for rows in _chunks(len(stream)):
-        part = stream[rows].add_(linear(attended[rows], weight, attn.proj.bias))
-        hidden = linear(_normed(block.norm2, part), first, block.mlp.lin1.bias, gelu=True)
-        part.add_(linear(hidden, second, block.mlp.lin2.bias))
-    return stream, inner
+    The cells given are used up unless the block changes their number or width.
+    """
+    attn, (height, width) = block.attn, grid
+    high = block.window or height
+    shrunk = 2 if block.pooled else 1
+    inner = (height // shrunk, width // shrunk)
+    fresh = block.pooled or block.proj is not None
+    out = torch.empty(inner[0] * inner[1], len(attn.proj.weight)) if fresh else stream
+    wide, shorter = (None if layer is None else packed(layer.weight, high * width) for layer in (attn.qkv, block.proj))
+    narrow, first, second = (packed(layer.weight, CHUNK) for layer in (attn.proj, block.mlp.lin1, block.mlp.lin2))
+    for top in range(0, height, high):
+        rows = min(high, height - top)
+        cells = stream[top * width : (top + rows) * width]
+        normed = _normed(block.norm1, cells)
+        attended = _attended(attn, linear(normed, wide, attn.qkv.bias), (rows, width), block.window)  # type: ignore[arg-type]
+        begin = top // shrunk * inner[1]
+        row = out[begin : begin + len(attended)]
+        if fresh:
+            short = cells if block.proj is None else linear(normed, shorter, block.proj.bias)  # type: ignore[arg-type]
+            row.copy_(_pooled(short.view(1, rows, width, -1)).view(row.shape) if block.pooled else short)
+        for part, seen in zip(row.split(CHUNK), attended.split(CHUNK), strict=True):
+            part.add_(linear(seen, narrow, attn.proj.bias))
+            hidden = linear(_normed(block.norm2, part), first, block.mlp.lin1.bias, gelu=True)
+            part.add_(linear(hidden, second, block.mlp.lin2.bias))
+    return out, inner
 
 
-def _windows(attn: PoolingAttention, qkv: Tensor, out: Tensor, grid: tuple[int, int], side: int) -> None:
-    """Attention inside windows, one row of windows at a time; the last row of qkv stands for padding."""
-    height, width = grid
-    across, heads = -(-width // side), attn.heads
-    inner = (height // 2, width // 2) if attn.pooled else grid
-    small = side // 2 if attn.pooled else side
-    gathered = torch.empty(across * side * side, qkv.shape[1])
-    for top in range(0, height, side):
-        torch.index_select(qkv, 0, _window_index(top, grid, side), out=gathered)
-        q, k, v = gathered.view(across, side * side, 3, -1).unbind(2)
-        if attn.pooled:
-            q = _pooled(q.unflatten(1, (side, side))).flatten(1, 2)
-        q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))
-        joined = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, out.shape[1])
-        index = _window_index(top // 2 if attn.pooled else top, inner, small)
-        real = index < len(out)
-        out[index[real]] = joined[real]
-
-
-def _global(attn: PoolingAttention, qkv: Tensor, out: Tensor, grid: tuple[int, int]) -> None:
-    """Attention over the whole grid."""
-    q, k, v = qkv.view(1, len(qkv), 3, -1).unbind(2)
+def _attended(attn: PoolingAttention, qkv: Tensor, grid: tuple[int, int], side: int) -> Tensor:
+    """Cells after attention inside one row of windows, or over the whole grid where side is 0; in the grid's order."""
+    if not side:
+        q, k, v = qkv.view(1, len(qkv), 3, -1).unbind(2)
+        q = _pooled(q.unflatten(1, grid)).flatten(1, 2) if attn.pooled else q
+        return _looked(attn.heads, q, k, v)
+    places = _places(grid, side)
+    gathered = qkv[places.cells]
+    if len(places.padding):
+        gathered[places.padding] = attn.qkv.bias
+    q, k, v = gathered.view(-1, side * side, 3, gathered.shape[1] // 3).unbind(2)
     if attn.pooled:
-        q = _pooled(q.unflatten(1, grid)).flatten(1, 2)
-    q, k, v = (part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in (q, k, v))
-    out.copy_(F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1))
+        q = _pooled(q.unflatten(1, (side, side))).flatten(1, 2)
+        places = _places((grid[0] // 2, grid[1] // 2), side // 2)
+    return _looked(attn.heads, q, k, v)[places.back]
+
+
+def _looked(heads: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention of [B, N, C] with [B, M, C], rows [B * N, C]."""
+    q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+class _Places(NamedTuple):
+    """How the cells of a row of windows lie in them, window after window."""
+
+    cells: Tensor
+    """The cell at each place, 0 where there is none,"""
+    padding: Tensor
+    """the places where there is none,"""
+    back: Tensor
+    """and the place of each cell."""
+
+
+@lru_cache(maxsize=32)
+def _places(grid: tuple[int, int], side: int) -> _Places:
+    rows, width = grid
+    across = -(-width // side)
+    y = torch.arange(side)[None, :, None]
+    x = torch.arange(0, across * side, side)[:, None, None] + torch.arange(side)
+    real = ((y < rows) & (x < width)).flatten()
+    cells = (y * width + x).flatten() * real
+    back = torch.empty(rows * width, dtype=torch.long)
+    back[cells[real]] = real.nonzero()[:, 0]
+    return _Places(cells, (~real).nonzero()[:, 0], back)
 
 
 def _pooled(x: Tensor) -> Tensor:
@@ -139,7 +145,3 @@ def _pooled(x: Tensor) -> Tensor:
 
 def _normed(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-
-
-def _chunks(count: int) -> list[slice]:
-    return [slice(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from anymask.nn import fast_attention
 from anymask.nn.cpu import linear, packed
 from anymask.nn.fast_attention import Attended
-from anymask.nn.rotary import Turn, axial, turned
+from anymask.nn.rotary import axial
 
 if TYPE_CHECKING:
     from anymask.nn.memory_attention import MemoryAttention, MemoryAttentionLayer, Remembered, RotaryAttention
@@ -32,7 +32,7 @@ CHUNK = 1024
 def conditioned(attention: MemoryAttention, image: Tensor, places: Tensor, remembered: Remembered) -> Tensor:
     """As `MemoryAttention.forward`, for one head."""
     size = (image.shape[2], image.shape[3])
-    turn = axial(size, image.shape[1], image.device)
+    turn = torch.complex(*axial(size, image.shape[1], image.device))
     shared = _rows(image + 0.1 * places)
     layers: list[MemoryAttentionLayer] = list(attention.layers)  # type: ignore[arg-type]
     out = []
@@ -47,20 +47,20 @@ def conditioned(attention: MemoryAttention, image: Tensor, places: Tensor, remem
     return torch.stack(out).transpose(1, 2).unflatten(2, size)
 
 
-def _self(layer: MemoryAttentionLayer, x: Tensor, turn: Turn) -> Tensor:
+def _self(layer: MemoryAttentionLayer, x: Tensor, turn: Tensor) -> Tensor:
     """Cells [N, C] after they have looked at each other."""
     attn = layer.self_attn
     normed = _normed(layer.norm1, x)
-    q, k = (turned(_project(part, normed), turn) for part in (attn.q_proj, attn.k_proj))
+    q, k = (_turned(_project(part, normed), turn) for part in (attn.q_proj, attn.k_proj))
     v = _project(attn.v_proj, normed)
     out = F.scaled_dot_product_attention(q[None, None], k[None, None], v[None, None])[0, 0]
     return _project(attn.out_proj, out).add_(x)
 
 
-def _cross(layer: MemoryAttentionLayer, x: Tensor, remembered: Remembered, index: int, turn: Turn) -> None:
+def _cross(layer: MemoryAttentionLayer, x: Tensor, remembered: Remembered, index: int, turn: Tensor) -> None:
     """Cells [N, C] look at the memories of one object, in place."""
     attn: RotaryAttention = layer.cross_attn_image
-    queries = turned(_project(attn.q_proj, _normed(layer.norm2, x)), turn)
+    queries = _turned(_project(attn.q_proj, _normed(layer.norm2, x)), turn)
     keys = _pieces(attn, remembered.keys[index], remembered.cells, turn)
     read = Attended(keys, remembered.values[index]).read(queries.mul_(queries.shape[1] ** -0.5))
     weight = attn.out_proj.weight @ attn.v_proj.weight
@@ -68,17 +68,23 @@ def _cross(layer: MemoryAttentionLayer, x: Tensor, remembered: Remembered, index
     x.add_(linear(read, weight, bias))
 
 
-def _pieces(attn: RotaryAttention, memories: Tensor, cells: int, turn: Turn) -> Iterator[Tensor]:
+def _pieces(attn: RotaryAttention, memories: Tensor, cells: int, turn: Tensor) -> Iterator[Tensor]:
     """The keys of memories [M, Cm], of which the first `cells` are turned, some rows at a time."""
-    weight, count = packed(attn.k_proj.weight, fast_attention.KEYS), len(turn[0])
+    weight, count = packed(attn.k_proj.weight, fast_attention.KEYS), len(turn)
     for start, part in enumerate(memories.split(fast_attention.KEYS)):
         keys = linear(part, weight, attn.k_proj.bias)
         first = start * fast_attention.KEYS
         turning = max(0, min(len(keys), cells - first))
         if turning:
             place = torch.arange(first, first + turning) % count
-            keys[:turning] = turned(keys[:turning], (turn[0][place], turn[1][place]))
+            _turned(keys[:turning], turn[place])
         yield keys
+
+
+def _turned(x: Tensor, turn: Tensor) -> Tensor:
+    """Cells [N, C] turned in place by complex numbers [N, C / 2]: pairs of channels are complex numbers."""
+    torch.view_as_complex(x.unflatten(1, (-1, 2))).mul_(turn)
+    return x
 
 
 def _feed_forward(layer: MemoryAttentionLayer, x: Tensor) -> None:
