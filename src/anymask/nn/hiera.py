@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from anymask.nn.cpu import lean
-from anymask.nn.layers import MLPBlock
+from anymask.nn.layers import MLPBlock, unwindowed, windowed
 
 POOL = 2
 """By how much a stage's first block shrinks height and width."""
@@ -83,21 +83,13 @@ class HieraBlock(nn.Module):
             # what is added to is projected after the norm, unlike in a plain block
             x = self.proj(normed)
             x = pool(x) if self.pooled else x
-        x = x + (self._windowed(normed) if self.window else self.attn(normed))
+        if self.window:
+            # the padding takes part, as in the official code
+            attended = unwindowed(self.attn(windowed(normed, self.window)), (x.shape[1], x.shape[2]))
+        else:
+            attended = self.attn(normed)
+        x = x + attended
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
-
-    def _windowed(self, x: Tensor) -> Tensor:
-        """Attention inside windows, zero-padded right and below; padding takes part, as in the official code."""
-        side = self.window
-        batch, height, width, dim = x.shape
-        x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
-        rows, columns = x.shape[1] // side, x.shape[2] // side
-        x = x.view(batch, rows, side, columns, side, dim).transpose(2, 3).reshape(-1, side, side, dim)
-        x = self.attn(x)
-        if self.pooled:
-            side, height, width = side // POOL, height // POOL, width // POOL
-        x = x.view(batch, rows, columns, side, side, -1).transpose(2, 3)
-        return x.reshape(batch, rows * side, columns * side, -1)[:, :height, :width]
 
 
 class Hiera(nn.Module):

@@ -57,3 +57,19 @@ class MLPBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.lin2(self.act(self.lin1(x)))
         return out
+
+
+def windowed(x: Tensor, side: int) -> Tensor:
+    """[B, h, w, C] cut into windows [B * rows * columns, side, side, C], zero-padded right and below."""
+    batch, height, width, dim = x.shape
+    x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
+    cut = x.view(batch, x.shape[1] // side, side, x.shape[2] // side, side, dim)
+    return cut.transpose(2, 3).reshape(-1, side, side, dim)
+
+
+def unwindowed(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Windows [B * rows * columns, side, side, C] back to [B, h, w, C], without the padding."""
+    side, (height, width) = x.shape[1], size
+    rows, columns = -(-height // side), -(-width // side)
+    whole = x.view(-1, rows, columns, side, side, x.shape[3]).transpose(2, 3)
+    return whole.reshape(-1, rows * side, columns * side, x.shape[3])[:, :height, :width]

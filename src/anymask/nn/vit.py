@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from anymask.nn.cpu import lean, parts, untouched
 from anymask.nn.fast_vit import encode
-from anymask.nn.layers import LayerNorm2d, MLPBlock
+from anymask.nn.layers import LayerNorm2d, MLPBlock, unwindowed, windowed
 
 
 class PatchEmbed(nn.Module):
@@ -77,19 +77,13 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, h, w, dim] -> same."""
         normed = self.norm1(x)
-        x = x + (self._windowed(normed) if self.window else self.attn(normed))
+        if self.window:
+            # the padding takes part, as in the official code
+            attended = unwindowed(self.attn(windowed(normed, self.window)), (x.shape[1], x.shape[2]))
+        else:
+            attended = self.attn(normed)
+        x = x + attended
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
-
-    def _windowed(self, x: Tensor) -> Tensor:
-        """Attention inside windows, zero-padded right and below; padding takes part, as in the official code."""
-        side = self.window
-        batch, height, width, dim = x.shape
-        x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
-        rows, columns = x.shape[1] // side, x.shape[2] // side
-        x = x.view(batch, rows, side, columns, side, dim).transpose(2, 3).reshape(-1, side, side, dim)
-        x = self.attn(x)
-        x = x.view(batch, rows, columns, side, side, dim).transpose(2, 3)
-        return x.reshape(batch, rows * side, columns * side, dim)[:, :height, :width]
 
 
 class ImageEncoderViT(nn.Module):
