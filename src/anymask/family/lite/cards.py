@@ -6,6 +6,9 @@ from anymask.family.lite.model import SIDE, LiteModel
 from anymask.family.lite.video import LiteVideo
 from anymask.models.card import Card, WeightFile
 
+EVERYTHING = (("pred_iou_thresh", 0.5), ("stability_score_thresh", 0.6), ("min_mask_region_area", 200))
+"""Calibrated on training photos (benchmarks/thresholds.py, docs/model-inside.md); by SAM's own little passes."""
+
 CARDS = (
     Card(
         name="anymask-lite",
@@ -21,9 +24,8 @@ CARDS = (
         ),
         input_side=SIDE,
         parameters=6_039_240,
-        # calibrated on training photos (docs/model-inside.md); with SAM's own nothing would pass
-        everything=(("pred_iou_thresh", 0.4), ("stability_score_thresh", 0.3), ("min_mask_region_area", 200)),
-        trained_on="2,858 photographs of 27 sets under licences that allow reuse, and 800 generated scenes: docs/model-inside.md",
+        everything=EVERYTHING,
+        trained_on="2,858 photographs of 27 sets with reusable licences, 800 generated scenes: docs/model-inside.md",
         aliases=("lite",),
         notes="comes with the package; card and training log in docs/model-inside.md",
     ),
@@ -34,7 +36,7 @@ CARDS = (
         base="anymask-lite",
         can=frozenset({"points", "boxes", "masks", "video"}),
         input_side=SIDE,
-        everything=(("pred_iou_thresh", 0.4), ("stability_score_thresh", 0.3), ("min_mask_region_area", 200)),
+        everything=EVERYTHING,
         aliases=("lite-video",),
         tells=(("memory.look.weight", (128, 256, 1, 1)),),
         notes="a memory beside the model inside",
