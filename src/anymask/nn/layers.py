@@ -70,6 +70,7 @@ def windowed(x: Tensor, side: int) -> Tensor:
 def unwindowed(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Windows [B * rows * columns, side, side, C] back to [B, h, w, C], without the padding."""
     side, (height, width) = x.shape[1], size
-    rows, columns = -(-height // side), -(-width // side)
+    # nothing below zero is divided: exported graphs round that towards zero
+    rows, columns = (height + side - 1) // side, (width + side - 1) // side
     whole = x.view(-1, rows, columns, side, side, x.shape[3]).transpose(2, 3)
     return whole.reshape(-1, rows * side, columns * side, x.shape[3])[:, :height, :width]
