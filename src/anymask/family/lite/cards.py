@@ -6,7 +6,7 @@ from anymask.family.lite.model import SIDE, LiteModel
 from anymask.family.lite.video import LiteVideo
 from anymask.models.card import Card, WeightFile
 
-EVERYTHING = (("pred_iou_thresh", 0.5), ("stability_score_thresh", 0.6), ("min_mask_region_area", 200))
+EVERYTHING = (("pred_iou_thresh", 0.5), ("stability_score_thresh", 0.5), ("min_mask_region_area", 200))
 """Calibrated on training photos (benchmarks/thresholds.py, docs/model-inside.md); by SAM's own little passes."""
 
 CARDS = (
