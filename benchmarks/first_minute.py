@@ -56,11 +56,11 @@ def click(clone: Path) -> tuple[float, float]:
                 with page.expect_file_chooser() as chooser:
                     page.locator("[data-action=open]:visible").first.click()
                 chooser.value.set_files(str(photo))
-                page.wait_for_function("window.anymaskApp.pictures.current?.width > 0")
+                page.wait_for_function("() => window.anymaskApp.pictures.current?.width > 0")
                 box = page.locator(".stage").bounding_box()
                 assert box is not None
                 page.mouse.click(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.5)
-                page.wait_for_function("window.anymaskApp.doc?.things.some((thing) => thing.mask.area)")
+                page.wait_for_function("() => window.anymaskApp.doc?.things.some((thing) => thing.mask.area)")
                 done = time.monotonic() - began - ready
                 browser.close()
         finally:
