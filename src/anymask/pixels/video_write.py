@@ -51,6 +51,8 @@ CODECS: dict[Kind, _Codec] = {
 """mp4: H.264, opaque. alpha: ProRes 4444 in MOV. webm: VP9 with alpha. bitexact: no random numbers, versions, so that
 equal frames give equal files."""
 
+BLOCK = 32
+"""Columns that a conversion of pixels writes at once, at most."""
 FALLBACK = 24.0
 """Frames a second of clips that do not say."""
 
@@ -96,10 +98,7 @@ class VideoWriter:
             raise BadSetting(f"a frame of this video is uint8 {expected}, got {pixels.dtype} {pixels.shape}")
         if any(self._padding):
             pixels = np.pad(pixels, ((0, self._padding[0]), (0, self._padding[1]), (0, 0)), "edge")
-        frame = self._av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(pixels), format="rgb24" if self._channels == 3 else "rgba"
-        )
-        frame = frame.reformat(format=self._stream.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
+        frame = self._converted(pixels)
         frame.pts, frame.time_base = self.count, 1 / self._rate
         self.count += 1
         self._mux(self._stream.encode(frame))
@@ -125,6 +124,27 @@ class VideoWriter:
             self._file.close()
         finally:
             self._temporary.unlink(missing_ok=True)
+
+    def _converted(self, pixels: NDArray[np.uint8]) -> Any:
+        """A frame in the pixel format of the file.
+
+        FFmpeg's conversion writes whole blocks of columns, past the end of a line into the next one where that is
+        another thread's already; so lines are made long enough for blocks, and what is too much is left behind.
+        """
+        height, width = pixels.shape[:2]
+        long = np.pad(pixels, ((0, 0), (0, -width % BLOCK), (0, 0)), "edge")
+        frame = self._av.VideoFrame.from_ndarray(long, format="rgb24" if self._channels == 3 else "rgba")
+        frame = frame.reformat(format=self._stream.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
+        if long.shape[1] == width:
+            return frame
+        found = self._av.VideoFrame(width, height, frame.format.name)
+        for source, target in zip(frame.planes, found.planes, strict=True):
+            lines = np.frombuffer(source, np.uint8).reshape(-1, source.line_size)
+            kept = min(source.line_size, target.line_size)
+            filled = np.zeros((len(lines), target.line_size), np.uint8)
+            filled[:, :kept] = lines[:, :kept]
+            target.update(filled)
+        return found
 
     def _mux(self, packets: Any) -> None:
         try:
