@@ -169,6 +169,7 @@ def test_point_grids_of_ones_own_take_the_place_of_the_regular_one(photo, made_u
         ({"point_grids": [np.zeros((1, 2))], "crop_n_layers": 1}, "2 point_grids"),
         ({"pred_iou_thresh": float("nan")}, "pred_iou_thresh"),
         ({"pred_iou_thresh": "high"}, "pred_iou_thresh"),
+        ({"mask_nms_thresh": -0.1}, "mask_nms_thresh"),
         ({"crop_n_layers": 1.5}, "crop_n_layers"),
         ({"crop_overlap_ratio": 1.0}, "crop_overlap_ratio"),
         ({"crop_n_layers": 2, "crop_n_points_downscale_factor": 8}, "leaves no point"),
@@ -180,6 +181,28 @@ def test_point_grids_of_ones_own_take_the_place_of_the_regular_one(photo, made_u
 def test_options_that_make_no_sense_are_named(photo, made_up, options, said):
     with pytest.raises(BadSetting, match=said):
         everything(photo, made_up, **options)
+
+
+def test_masks_that_cover_the_same_are_one_in_spite_of_a_stray_speck(photo):
+    """The speck lies so far off that the boxes have nothing in common."""
+
+    def answers(size, points):
+        logits = np.full((len(points), 3, 64, 64), -9, np.float32)
+        logits[:, :, 10:30, 8:24] = 9
+        logits[:, 1, 36:38, 60:62] = 9
+        logits[:, 2, 10:30, 8:14] = 9
+        logits[:, 2, 10:30, 14:24] = -9
+        return logits, np.tile(np.array([0.9, 0.95, 0.8], np.float32), (len(points), 1))
+
+    def found(**options):
+        asked = {"points_per_side": 2, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.5, **options}
+        return [round(score, 2) for score in everything(photo, Ours(answers), **asked).scores.tolist()]
+
+    assert found() == [0.95, 0.9, 0.8]
+    assert found(mask_nms_thresh=0.7) == [0.95, 0.8]
+    # the smaller part is 6 of 16 columns: it stays until little in common is enough to go
+    assert found(mask_nms_thresh=0.4) == [0.95, 0.8]
+    assert found(mask_nms_thresh=0.3) == [0.95]
 
 
 def test_presets_are_the_papers():

@@ -85,6 +85,9 @@ def everything(
     box_nms_thresh: Annotated[
         float | None, typer.Option(metavar="X", help="Of masks whose boxes overlap more, the best stays.")
     ] = None,
+    mask_nms_thresh: Annotated[
+        float | None, typer.Option(metavar="X", help="Of masks that themselves overlap more, the best stays.")
+    ] = None,
     crop_n_layers: Annotated[
         int | None, typer.Option(metavar="N", help="Layer n looks again at 4^n crops. [default: 0]")
     ] = None,
@@ -151,6 +154,7 @@ def everything(
         "stability_score_thresh": stability_score_thresh,
         "stability_score_offset": stability_score_offset,
         "box_nms_thresh": box_nms_thresh,
+        "mask_nms_thresh": mask_nms_thresh,
         "crop_n_layers": crop_n_layers,
         "crop_nms_thresh": crop_nms_thresh,
         "crop_overlap_ratio": crop_overlap_ratio,

@@ -1,9 +1,9 @@
 """Everything mode: all the objects of an image, without a prompt.
 
 A grid of points is asked of the model, on the image and on crops of it; answers are filtered by predicted IoU and by
-stability, and of those whose boxes overlap the best stays. Written over encode and decode alone, so that every member
-has it. Source: Segment Anything, appendix B; equal logits give the records of segment-anything's
-SamAutomaticMaskGenerator.
+stability, and of those whose boxes overlap, on request also of those that overlap themselves, the best stays. Written
+over encode and decode alone, so that every member has it. Source: Segment Anything, appendix B; equal logits give the
+records of segment-anything's SamAutomaticMaskGenerator.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from anymask.masks.boxes import nms
 from anymask.masks.clean import without_small
 from anymask.masks.masks import Masks
-from anymask.masks.rle import RLE, between, of_lengths
+from anymask.masks.rle import RLE, between, iou, of_lengths
 from anymask.masks.rle import edges as edges_of
 from anymask.masks.tree import parents
 from anymask.models.interface import Decoded, PromptModel
@@ -104,6 +104,8 @@ def find(
         found = _suppressed(found, np.float32(1) / sizes, settings.crop_nms_thresh)
     if settings.min_mask_region_area > 0:
         found = _cleaned(found, image.size, settings)
+    if settings.mask_nms_thresh is not None:
+        found = _distinct(found, image.size, settings.mask_nms_thresh)
     if settings.max_masks is not None and len(found) > settings.max_masks:
         merit = np.array([(one.score + one.stability) / 2 for one in found])
         best = np.sort(np.argsort(-merit, kind="stable")[: settings.max_masks])
@@ -211,6 +213,19 @@ def _wanted(one: Candidate, size: HW, settings: EverythingSettings) -> bool:
 def _suppressed(found: list[Candidate], scores: NDArray[np.float32], threshold: float) -> list[Candidate]:
     boxes = np.array([one.box for one in found], np.float32).reshape(-1, 4)
     return [found[row] for row in nms(boxes, scores, threshold)]
+
+
+def _distinct(found: list[Candidate], size: HW, threshold: float) -> list[Candidate]:
+    """Those that do not cover what a better one covers. A stray pixel makes another box, and hardly another mask."""
+    rles = [coded(one.sight.edges, size) for one in found]
+    order = np.argsort([-one.score for one in found], kind="stable")
+    alive = np.ones(len(found), np.bool_)
+    for place, row in enumerate(order):
+        rest = order[place + 1 :]
+        rest = rest[alive[rest]]
+        if alive[row] and len(rest):
+            alive[rest[iou([rles[row]], [rles[other] for other in rest])[0] > threshold]] = False
+    return [one for one, stays in zip(found, alive, strict=True) if stays]
 
 
 def _cleaned(found: list[Candidate], size: HW, settings: EverythingSettings) -> list[Candidate]:

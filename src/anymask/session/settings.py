@@ -26,11 +26,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "max_area_share": 0.95,
     },
     "quick": {"coarse_score_thresh": 0.35},
-    "lvis": {"points_per_side": 64, "box_nms_thresh": 0.9, "max_masks": 1000},
+    "lvis": {"points_per_side": 64, "box_nms_thresh": 0.9, "mask_nms_thresh": None, "max_masks": 1000},
     "proposals": {
         "pred_iou_thresh": 0.0,
         "stability_score_thresh": 0.0,
         "box_nms_thresh": 0.9,
+        "mask_nms_thresh": None,
         "max_masks": 1000,
         "min_mask_region_area": 0,
     },
@@ -55,6 +56,8 @@ class EverythingSettings:
     stability_score_thresh: masks less stable are dropped; 0 keeps all. stability_score_offset: logits by which the
     threshold is moved up and down to see how stable a mask is.
     box_nms_thresh: of masks whose boxes have a higher IoU the one with the best predicted IoU stays.
+    mask_nms_thresh: of masks that are left then and themselves have a higher IoU the one with the best predicted IoU
+    stays; None lets boxes decide alone, as SAM does.
     crop_n_layers: layer n looks again at 4 ** n crops of the image. crop_nms_thresh: as box_nms_thresh, between crops,
     where the mask of the smaller crop stays. crop_overlap_ratio: see `grid.crops`.
     crop_n_points_downscale_factor: points along a side are divided by it with each layer.
@@ -66,7 +69,7 @@ class EverythingSettings:
     best answer has a predicted IoU above it; where nothing answers, little is looked for. 0 asks all.
 
     Source: Segment Anything, appendix B; names and defaults of segment-anything's SamAutomaticMaskGenerator, besides
-    the last three.
+    the last four.
     """
 
     points_per_side: int | None = 32
@@ -84,6 +87,7 @@ class EverythingSettings:
     max_area_share: float | None = None
     max_masks: int | None = None
     coarse_score_thresh: float = 0.0
+    mask_nms_thresh: float | None = None
 
     def __post_init__(self) -> None:
         if (self.points_per_side is None) == (self.point_grids is None):
@@ -98,6 +102,7 @@ class EverythingSettings:
             self._number(name, 0, 10)
         self._number("crop_overlap_ratio", 0, 0.99)
         self._number("max_area_share", 0, 1)
+        self._number("mask_nms_thresh", 0, 10)
         self._number("coarse_score_thresh", 0, 10)
         self._number("stability_score_offset", 0, 1e6)
         if self.point_grids is not None:
@@ -148,7 +153,7 @@ class EverythingSettings:
 
     def _number(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
-        if value is None and name == "max_area_share":
+        if value is None and name in ("max_area_share", "mask_nms_thresh"):
             return
         good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
         if not good or not math.isfinite(value) or not low <= value <= high:
