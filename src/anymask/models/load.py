@@ -68,7 +68,7 @@ def load(
         raise NotYet(not_yet(card))
     if card is not None and path is None:
         if not card.files:
-            return _random(card, place, precision, progress)
+            return _random(card, place, precision)
         path = locate(card, progress)
     if path is None:
         raise BadSetting("name a model or a weights file")
@@ -143,6 +143,19 @@ def beside(card: Card, path: Path | None, progress: Progress | None = None) -> d
             f"here ({digest(whole)[:12]}); train it again with 'anymask train --recipe video-inside'"
         )
     return read(whole)
+
+
+def begun(card: Card) -> Model:
+    """The model of a card with a `Card.base`, what it adds beside those weights not trained yet; float32 on the CPU.
+
+    Raises as `load` does.
+    """
+    if card.build is None or not card.base:
+        raise BadSetting(f"{card.name} has nothing beside the weights of another model")
+    model = cast(torch.nn.Module, card.build())
+    model.load_state_dict(beside(card, None), strict=False)
+    model.begin()  # type: ignore[operator]
+    return _ready(model, card, f"{digest(locate(card_of(card.base)))}-begun", torch.device("cpu"), torch.float32)
 
 
 def pick_device(device: str | torch.device) -> torch.device:
@@ -245,15 +258,10 @@ def _adapted(
     return _ready(cast(torch.nn.Module, model), model.card, digest(path), place, precision)
 
 
-def _random(card: Card, place: torch.device, precision: torch.dtype, progress: Progress | None) -> Model:
+def _random(card: Card, place: torch.device, precision: torch.dtype) -> Model:
     if card.build is None:
         raise NotYet(not_yet(card))
     model = cast(torch.nn.Module, card.build())
-    if card.base:
-        _log.warning("%s has no trained weights beside those of %s yet", card.name, card.base)
-        model.load_state_dict(beside(card, None, progress), strict=False)
-        model.begin()  # type: ignore[operator]
-        return _ready(model, card, f"{digest(locate(card_of(card.base)))}-begun", place, precision)
     _log.warning("%s has no trained weights; it answers at random", card.name)
     return _ready(model, card, "random", place, precision)
 

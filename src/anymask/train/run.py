@@ -17,7 +17,7 @@ from torch.multiprocessing.spawn import start_processes
 from anymask.errors import BadSetting
 from anymask.models.catalogue import card
 from anymask.models.digest import digest
-from anymask.models.load import load, locate
+from anymask.models.load import begun, load, locate
 from anymask.models.promptable import PromptableModel
 from anymask.train import export, report
 from anymask.train.loop import Tell, Trainer, accelerator, stop_on_signal
@@ -222,13 +222,15 @@ def start(job: Job) -> tuple[PromptableModel, str]:
         if job.weights is not None:
             raise BadSetting("a run from scratch takes no weights; choose the method 'full' to start from some")
         return fresh(job.model), "random"
-    model = load(job.model, weights=job.weights, device="cpu")
+    memory = job.settings.method == "memory"
+    if memory and not card(job.model).base:
+        raise BadSetting(f"{job.model} has no memory to train beside weights for pictures; use anymask-lite-video")
+    anew = memory and job.weights is None
+    model = begun(card(job.model)) if anew else load(job.model, weights=job.weights, device="cpu")
     if not isinstance(model, PromptableModel):
         raise BadSetting(f"{job.model} answers no points and boxes, so this command cannot train it")
     if model.weights == "random":
         raise BadSetting(f"{job.model} has no trained weights to start from; name some, or train from scratch")
-    if job.settings.method == "memory" and not card(job.model).base:
-        raise BadSetting(f"{job.model} has no memory to train beside weights for pictures; use anymask-lite-video")
     if any(phase.side for phase in job.settings.phases) and not hasattr(model, "set_side"):
         raise BadSetting(f"{job.model} works at {model.preprocess.side} px only; use phases without a side")
     return model, model.weights

@@ -31,7 +31,8 @@ class TrainSettings:
     the network together; fewer than its share means that gradients are accumulated.
     masks: of each image; even, half of them start from a box and half from a click.
     method: "scratch" (random but for the backbone), "full", "decoder" (the image encoder stays), "lora" (decoder, and
-    low-rank additions of `lora_rank` to the image encoder), "memory" (on clips; everything for pictures stays).
+    low-rank additions of `lora_rank` to the image encoder), "memory" (on clips; everything for pictures stays, and the
+    memory begins anew unless the run is given weights).
     rate: of new layers and decoder; encoder_rate: share of it for the image encoder; layer_decay: what each
     transformer block keeps of the rate of the block above it.
     rounds: shares of steps with 0, 1, 2, ... corrections, in the first third of the run and afterwards.

@@ -6,7 +6,12 @@ from anymask.family.lite.model import SIDE, LiteModel
 from anymask.family.lite.video import LiteVideo
 from anymask.models.card import Card, WeightFile
 
-EVERYTHING = (("pred_iou_thresh", 0.5), ("stability_score_thresh", 0.5), ("min_mask_region_area", 200))
+EVERYTHING = (
+    ("pred_iou_thresh", 0.5),
+    ("stability_score_thresh", 0.5),
+    ("mask_nms_thresh", 0.5),
+    ("min_mask_region_area", 200),
+)
 """Calibrated on training photos (benchmarks/thresholds.py, docs/model-inside.md); by SAM's own little passes."""
 
 CARDS = (
@@ -34,6 +39,14 @@ CARDS = (
         title="the model inside, for clips",
         build=LiteVideo,
         base="anymask-lite",
+        files=(
+            WeightFile(
+                "anymask-lite-video.safetensors",
+                "package:weights/anymask-lite-video.safetensors",
+                sha256="0150163e3a8c99a0334c909893ce8b6f95ccb819c540cf7c37a809b290908e69",
+                size=3_409_898,
+            ),
+        ),
         can=frozenset({"points", "boxes", "masks", "video"}),
         input_side=SIDE,
         everything=EVERYTHING,
