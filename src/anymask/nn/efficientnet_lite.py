@@ -196,7 +196,7 @@ class ConvNorm(nn.Module):
             x = F.conv2d(x, self.conv.weight, self.conv.bias, stride, left, groups=self.conv.groups)
             if self.norm is not None:
                 x = self.norm(x)
-        return F.relu6(x) if self.act else x
+        return F.relu6(x, inplace=not torch.is_grad_enabled()) if self.act else x
 
     def _depthwise_training(self, x: Tensor, kernel: int, stride: int) -> Tensor:
         pads = (*same_padding(x.shape[-1], kernel, stride), *same_padding(x.shape[-2], kernel, stride))
