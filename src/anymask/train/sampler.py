@@ -193,6 +193,9 @@ class Batches(Dataset[Any]):
         if loaders is None:
             loaders = LOADERS if torch.cuda.is_available() else 0
         ahead = {"prefetch_factor": 4, "worker_init_fn": _one_thread} if loaders else {}
+        if loaders:
+            # before they are forked: there, it would wait for ever for the threads of this process to end
+            cv2.setNumThreads(1)
         return iter(DataLoader(self, batch_size=None, sampler=rest, num_workers=loaders, collate_fn=_same, **ahead))  # type: ignore[arg-type]
 
 
