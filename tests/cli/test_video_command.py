@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from anymask.cli import video_outputs
 from anymask.cli.app import app
+from anymask.cli.video_run import Run
 from anymask.models.load import load
 from anymask.records import coco_video, davis, sav
 
@@ -142,6 +143,21 @@ def test_a_stopped_run_goes_on_and_leaves_the_same_files(run, clip, tmp_path, mo
     run(*question, "-o", tmp_path / "out")
     assert _files(tmp_path / "out") == _files(tmp_path / "whole")
     assert all((tmp_path / "out" / name).stat().st_mtime_ns == at for name, at in before.items())
+
+
+def test_a_run_that_was_killed_while_it_tidied_up_is_tidied_by_the_same_command(run, clip, tmp_path, monkeypatch):
+    question = (clip, "--point", "15,20", "-f", "png", "-o", tmp_path / "out")
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_tidy", lambda run: (_ for _ in ()).throw(KeyboardInterrupt))
+        run(*question, code=130)
+    own = tmp_path / "out/.anymask"
+    assert (own / "square/session").is_dir()
+    assert "done before" in run(*question).output
+    assert {path.name for path in own.rglob("*") if path.is_file()} == {"question.json"}
+    # what was kept on purpose stays
+    run(*question, "--overwrite", "--keep")
+    run(*question)
+    assert (own / "square/session").is_dir()
 
 
 def test_another_question_does_not_mix_with_what_is_there(run, clip, tmp_path):

@@ -7,12 +7,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anymask.errors import BadSetting
+from anymask.errors import BadSetting, NotWritten
 
 if TYPE_CHECKING:
     from anymask.cli.video_outputs import Job, Output
@@ -80,7 +80,10 @@ class Run:
         return whole
 
     def through(self) -> bool:
-        """Whether an earlier run has left all that is asked for; without loading a model."""
+        """Whether an earlier run has left all that is asked for; without loading a model.
+
+        What it needed on the way is removed, if a kill has kept it from doing so.
+        """
         before = self._before()
         if before is None or not set(self.forms) <= set(before.get("done", {})):
             return False
@@ -89,18 +92,27 @@ class Run:
             return False
         self.files = [before["done"][one] for one in self.forms]
         self.seen = {int(one): (count, total) for one, (count, total) in before["seen"].items()}
-        return all(self.job.place.exists(name.removesuffix(" ...")) for name in self.files)
+        if not all(self.job.place.exists(name.removesuffix(" ...")) for name in self.files):
+            return False
+        if not (self.keep or before.get("kept")):
+            # who is at work here tidies up himself
+            with suppress(NotWritten), self._alone():
+                self._tidy()
+        return True
 
     def go(self, model: Model, *, overwrite: bool) -> None:
         """Tracks, writes as it comes, tidies up. Raises BadSetting where the folder holds another run of the clip."""
-        from anymask.jobs.alone import alone
-
         start = time.perf_counter()
-        # beside the folder, which is emptied
-        lock = self.folder.with_name(f"{self.folder.name}.lock")
-        with alone(lock, f"another run follows {self.job.title} into {self.out}; wait for it", self.out, tidy=True):
+        with self._alone():
             self._go(model, overwrite)
             self.seconds = time.perf_counter() - start
+
+    def _alone(self) -> AbstractContextManager[None]:
+        from anymask.jobs.alone import alone
+
+        # beside the folder, which is emptied
+        lock = self.folder.with_name(f"{self.folder.name}.lock")
+        return alone(lock, f"another run follows {self.job.title} into {self.out}; wait for it", self.out, tidy=True)
 
     def _go(self, model: Model, overwrite: bool) -> None:
         from anymask.cli.video_outputs import OUTPUTS
@@ -208,11 +220,15 @@ class Run:
         before = self._before() or {"question": {}}
         before["done"] = {**before.get("done", {}), **done}
         before["seen"] = {str(one): said for one, said in self.seen.items()}
+        before["kept"] = self.keep
         self._write(before)
         if not self.keep:
-            for path in self.folder.iterdir():
-                if path.name != QUESTION:
-                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            self._tidy()
+
+    def _tidy(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name != QUESTION:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _write(self, said: Mapping[str, Any]) -> None:
         self.job.place.write(f"{self.job.own}/{QUESTION}", (json.dumps(said) + "\n").encode("ascii"))
