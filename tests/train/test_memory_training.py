@@ -10,10 +10,11 @@ from pycocotools import mask as coco_mask
 from anymask.family.lite import LiteModel, LiteVideo
 from anymask.models.catalogue import card
 from anymask.nn.cell_memory import Carried, peaks
+from anymask.train.clips import ClipSampler
 from anymask.train.photos import Photo, Photos
 from anymask.train.settings import TrainSettings
 from anymask.train.start import prepare
-from anymask.train.video import ClipSampler, Followed
+from anymask.train.video import Followed
 
 SETTINGS = TrainSettings(
     method="memory", images=1, masks=2, steps=10, frames=4, precision="float32", corrected=(0.0, 1.0), warmup=0
@@ -47,7 +48,7 @@ def model() -> LiteVideo:
 
 
 def sampler(photos: Photos) -> ClipSampler:
-    return ClipSampler(photos, SETTINGS, side=64, ratio=2, pad=(127, 127, 127))
+    return ClipSampler(photos, None, SETTINGS, side=64, ratio=2, pad=(127, 127, 127))
 
 
 def test_the_same_number_draws_the_same_clip_and_its_objects_begin_on_the_first_frame(photos):

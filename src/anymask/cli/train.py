@@ -13,8 +13,16 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: Annotated[list[Path], typer.Option(help="Photos with masks in any layout 'anymask data' knows; repeatable.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; a state in it is taken up.")],
+    data: Annotated[
+        list[Path] | None, typer.Option(help="Photos with masks in any layout 'anymask data' knows; repeatable.")
+    ] = None,
+    clips: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Filmed clips with masks (DAVIS, YouTube-VOS, MOSE, SA-V), for the method memory; repeatable."
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Which model; the recipe's if left out.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights to start from; the model's own if left out.")] = None,
     recipe: Annotated[
@@ -82,7 +90,7 @@ def train(
     settings = settings_of(recipe, **{name: value for name, value in asked.items() if value is not None})
     job = Job(
         model or RECIPES[recipe].model,
-        tuple(data),
+        tuple(data or ()),
         out,
         settings,
         weights,
@@ -93,6 +101,7 @@ def train(
         half=half,
         pictures_every=pictures_every,
         sharded=sharded,
+        clips=tuple(clips or ()),
     )
     progress = Progress()
     written = run(job, processes=processes, tell=progress, reading=progress.reading)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from anymask.data import scene_sets
 from anymask.data.open import open_data
 from anymask.data.sample import Dataset, Sample, Stream
 from anymask.errors import BadSetting
 from anymask.masks.rle import RLE
+from anymask.train.flat import LONGEST, Reading, flat, shrunk
 
-LONGEST = 640
-"""Photos are kept at this side at most, in pixels."""
 SMALLEST = 32
 """Masks with fewer pixels are not kept."""
 
@@ -69,10 +64,6 @@ class Photos:
         return sum(len(photo.masks) for photos in self.sets.values() for photo in photos)
 
 
-Reading: TypeAlias = Callable[[str, int, int | None], None]
-"""Called with a set's name, the photos of it that have been decoded, and all of them where their number is known."""
-
-
 def load_photos(data: Sequence[Path], cache: Path, kind: str | None = None, tell: Reading | None = None) -> Photos:
     """Photos of all sets under the `data` paths, of any layout; the first call writes the cache, later ones map it.
 
@@ -80,37 +71,21 @@ def load_photos(data: Sequence[Path], cache: Path, kind: str | None = None, tell
     recognised if left out. tell: called after each photo while the cache is written.
     Raises BadSetting where nothing is found or two sets have the same name.
     """
-    stamp = hashlib.sha256(f"{LONGEST} {SMALLEST} {kind}".encode())
-    for root in data:
-        _stamp(root, stamp.update)
-    stem = cache / f"photos-{stamp.hexdigest()[:12]}"
-    if not stem.with_suffix(".json").is_file():
+
+    def write(out: IO[bytes]) -> dict[str, Any]:
         sets = [entry for root in data for entry in open_data(root, kind)]
         if len({entry.name for entry in sets}) < len(sets):
             raise BadSetting("two sets have the same name; rename one of the folders, or give scenes another seed")
-        _write(sets, stem, tell)
-    index = json.loads(stem.with_suffix(".json").read_text())
+        return _written(sets, out, tell)
+
+    index, pixels = flat(cache, "photos", (LONGEST, SMALLEST, kind), data, write)
     if not any(index.values()):
         raise BadSetting("there is no photo with a mask in the data")
-    pixels = np.memmap(stem.with_suffix(".bin"), np.uint8, mode="r")
     sets_of = {
         name: [Photo(p["offset"], tuple(p["size"]), tuple(p["masks"]), _boxes(p["masks"])) for p in photos]
         for name, photos in index.items()
     }
     return Photos(pixels, sets_of)
-
-
-def _stamp(root: Path, tell: Callable[[bytes], None]) -> None:
-    """What changes when data does: names, sizes and times of its files."""
-    if scene_sets.generated(root):
-        tell(f"{scene_sets.stamp(root)}\n".encode())
-        return
-    if not root.exists():
-        raise BadSetting(f"there is no data at {root}")
-    files = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
-    for file in files:
-        state = file.stat()
-        tell(f"{file.relative_to(root)} {state.st_size} {state.st_mtime_ns}\n".encode())
 
 
 def _boxes(masks: list[dict[str, Any]]) -> NDArray[np.float32]:
@@ -119,28 +94,24 @@ def _boxes(masks: list[dict[str, Any]]) -> NDArray[np.float32]:
     return boxes
 
 
-def _write(sets: Sequence[Dataset | Stream], stem: Path, tell: Reading | None) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
+def _written(sets: Sequence[Dataset | Stream], out: IO[bytes], tell: Reading | None) -> dict[str, Any]:
+    """The index of all sets, whose pixels go to `out`."""
     index: dict[str, list[dict[str, Any]]] = {}
     offset = 0
-    unfinished = stem.with_suffix(f".{os.getpid()}.tmp")
-    with unfinished.open("wb") as out:
-        for entry in sets:
-            photos = index.setdefault(entry.name, [])
-            total = len(entry) if isinstance(entry, Dataset) else None
-            for done, sample in enumerate(_samples(entry), 1):
-                if tell is not None:
-                    tell(entry.name, done, total)
-                if not sample.masks:
-                    continue
-                pixels, masks = _shrunk(sample.pixels(), [_text(mask) for mask in sample.masks])
-                if masks:
-                    photos.append({"offset": offset, "size": pixels.shape[:2], "masks": masks})
-                    out.write(pixels.tobytes())
-                    offset += pixels.size
-    unfinished.replace(stem.with_suffix(".bin"))
-    unfinished.write_text(json.dumps(index))
-    unfinished.replace(stem.with_suffix(".json"))
+    for entry in sets:
+        photos = index.setdefault(entry.name, [])
+        total = len(entry) if isinstance(entry, Dataset) else None
+        for done, sample in enumerate(_samples(entry), 1):
+            if tell is not None:
+                tell(entry.name, done, total)
+            if not sample.masks:
+                continue
+            pixels, masks = _fitted(sample.pixels(), [_text(mask) for mask in sample.masks])
+            if masks:
+                photos.append({"offset": offset, "size": pixels.shape[:2], "masks": masks})
+                out.write(pixels.tobytes())
+                offset += pixels.size
+    return index
 
 
 def _samples(entry: Dataset | Stream) -> Iterator[Sample]:
@@ -154,12 +125,11 @@ def _text(mask: RLE) -> dict[str, Any]:
     return {"size": list(mask["size"]), "counts": mask["counts"].decode()}
 
 
-def _shrunk(pixels: NDArray[np.uint8], masks: list[dict[str, Any]]) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
-    scale = LONGEST / max(pixels.shape[:2])
-    if scale < 1:
-        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+def _fitted(pixels: NDArray[np.uint8], masks: list[dict[str, Any]]) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
+    small = shrunk(pixels)
+    if small.shape != pixels.shape:
+        size = (small.shape[1], small.shape[0])
         dense = [cv2.resize(coco_mask.decode(m) * 255, size, interpolation=cv2.INTER_AREA) > 127 for m in masks]
         masks = [coco_mask.encode(np.asfortranarray(m, np.uint8)) for m in dense]
         masks = [{"size": list(m["size"]), "counts": m["counts"].decode()} for m in masks]
-    return pixels, [m for m in masks if coco_mask.area(m) >= SMALLEST]
+    return small, [m for m in masks if coco_mask.area(m) >= SMALLEST]

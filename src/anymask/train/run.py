@@ -20,15 +20,18 @@ from anymask.models.digest import digest
 from anymask.models.load import begun, load, locate
 from anymask.models.promptable import PromptableModel
 from anymask.train import export, report
+from anymask.train.clips import ClipSampler
+from anymask.train.filmed import Filmed, load_clips
+from anymask.train.flat import Reading
 from anymask.train.loop import Tell, Trainer, accelerator, stop_on_signal
-from anymask.train.photos import Photos, Reading, load_photos
+from anymask.train.photos import Photos, load_photos
 from anymask.train.pictures import Watch
 from anymask.train.rounds import Promptable
 from anymask.train.sampler import Sampler
 from anymask.train.settings import Method, TrainSettings
 from anymask.train.spread import Copies, Shards, asked_by_launcher
 from anymask.train.start import prepare, start_backbone
-from anymask.train.video import ClipSampler, Followed
+from anymask.train.video import Followed
 
 BESIDE = "beside"
 """In a run's folder: the digest of the weights that a memory is trained beside."""
@@ -39,7 +42,7 @@ class Job:
     """What to train on what, and where to write it.
 
     model: name of a card. weights: a file to start from; the card's own if left out. data: paths of sets.
-    kind: their layout, recognised if left out.
+    kind: their layout, recognised if left out. clips: paths of filmed clips with masks, for the method "memory".
     hours: stop after so much running; the state stays. cache: folder for decoded photos. licence: of the data, kept in
     the written file. half: write the whole model in float16. pictures_every: steps between pictures of answers, 0 for
     none. cpu: even where there is a GPU.
@@ -59,10 +62,26 @@ class Job:
     pictures_every: int = 0
     sharded: bool = False
     cpu: bool = field(default_factory=lambda: not torch.cuda.is_available())
+    clips: tuple[Path, ...] = ()
 
-    def photos(self, tell: Reading | None = None) -> Photos:
-        """The photos, decoded at the first call; see `load_photos`."""
-        return load_photos(self.data, self.cache or self.out / "cache", self.kind, tell)
+    def photos(self, tell: Reading | None = None) -> Photos | None:
+        """The photos, decoded at the first call, see `load_photos`; None for a run on filmed clips alone."""
+        memory = self.settings.method == "memory"
+        if self.clips and not memory:
+            raise BadSetting("filmed clips are for the method 'memory'; others are trained on photos")
+        if not self.data:
+            if not self.clips:
+                raise BadSetting("name photos to train on" + (", or filmed clips" if memory else ""))
+            return None
+        return load_photos(self.data, self._cache, self.kind, tell)
+
+    def filmed(self, tell: Reading | None = None) -> Filmed | None:
+        """The filmed clips, decoded at the first call, see `load_clips`; None where there are none."""
+        return load_clips(self.clips, self._cache, tell) if self.clips else None
+
+    @property
+    def _cache(self) -> Path:
+        return self.cache or self.out / "cache"
 
 
 def train(job: Job, *, processes: int = 1, tell: Tell | None = None, reading: Reading | None = None) -> Path | None:
@@ -79,6 +98,7 @@ def train(job: Job, *, processes: int = 1, tell: Tell | None = None, reading: Re
     if not launched:
         # what is wrong with the data is said here, not by one process of many
         job.photos(reading)
+        job.filmed(reading)
     if processes == 1:
         _work(job, tell)
     else:
@@ -154,13 +174,15 @@ def trainer_of(job: Job) -> tuple[Trainer, str]:
     here = accelerator(settings.precision, cpu=job.cpu)
     with here.local_main_process_first():
         # decoded by one process of a machine, mapped by the others
-        photos = job.photos()
+        photos, filmed = job.photos(), job.filmed()
     spread = Shards(here) if sharded else Copies(here)
     if settings.method == "memory":
         if here.is_main_process:
             _same_beside(job)
-        clips = ClipSampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
+        side = model.preprocess.side
+        clips = ClipSampler(photos, filmed, settings, side=side, ratio=ratio_of(model), pad=pad_of(model))
         return Trainer(Followed(model, settings), groups, clips, job.out, settings, here, spread), base
+    assert photos is not None
     sampler = Sampler(photos, settings, side=model.preprocess.side, ratio=ratio_of(model), pad=pad_of(model))
     return Trainer(Promptable(model, settings), groups, sampler, job.out, settings, here, spread), base
 
@@ -210,7 +232,7 @@ def digest_beside(name: str) -> str:
 
 def about(job: Job) -> dict[str, str]:
     """What is trained on what, for the report and the header of the weights."""
-    return {"model": job.model, "data": ", ".join(sorted(p.name for p in job.data)), "licence": job.licence}
+    return {"model": job.model, "data": ", ".join(sorted(p.name for p in job.data + job.clips)), "licence": job.licence}
 
 
 def start(job: Job) -> tuple[PromptableModel, str]:

@@ -45,6 +45,7 @@ class TrainSettings:
     busy, else none: on a CPU they would take the cores that compute.
     frames: of a clip, where clips are trained on; an image is then a clip, and masks are its objects.
     corrected: shares of clips with 0, 1, 2, ... frames on which what was followed is corrected by a click.
+    filmed: share of clips that are filmed ones, where there are filmed ones and photos to make others of.
     presence, carried: weights of the losses of whether an object is there, and of where the memory alone sees it.
     checkpointing: recompute the image encoder's blocks in the backward pass instead of keeping what they made.
     """
@@ -82,6 +83,7 @@ class TrainSettings:
     loaders: int | None = None
     frames: int = 8
     corrected: tuple[float, ...] = (0.6, 0.25, 0.15)
+    filmed: float = 0.5
     presence: float = 0.5
     carried: float = 0.5
     seed: int = 0
@@ -101,6 +103,8 @@ class TrainSettings:
             raise BadSetting("the last phase must last until 1, and sides must be multiples of 32")
         if any(abs(sum(shares) - 1) > 1e-6 or min(shares) < 0 for shares in (*self.rounds, self.corrected)):
             raise BadSetting("the shares of rounds, and those of corrected frames, must add up to 1")
+        if not 0 <= self.filmed <= 1:
+            raise BadSetting(f"filmed is a share of clips, 0 to 1, got {self.filmed}")
         if self.frames < 2:
             raise BadSetting(f"clips to learn from have at least 2 frames, got {self.frames}")
         if not 0 < self.rate < 1 or not 0 <= self.average < 1 or self.lora_rank < 1:

@@ -3,142 +3,36 @@
 Only what the memory adds is trained. The image encoder sees each frame once and without gradients, and the image
 model's own decoder answers the first frame; from there on gradients flow through the memories from frame to frame.
 
-Source: SAM 2 (arXiv 2408.00714), section 4 ("Training") and appendix D.2; clips are made (`anymask.data.moving`).
+Source: SAM 2 (arXiv 2408.00714), section 4 ("Training") and appendix D.2.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anymask.data.moving import OWN, Still, made
 from anymask.models.promptable import PromptableModel
 from anymask.nn.cell_memory import Carried, CellMemory, peaks
 from anymask.nn.dense_prompts import FINE_SIGMA, MIDDLE_SIGMA, DensePromptEncoder, Place
 from anymask.nn.mask_decoder import CANDIDATES, SINGLE, MaskDecoder
 from anymask.nn.prompt_encoder import EncodedPrompts
-from anymask.prompts.simulate import anywhere, innermost, loose_box, next_click, tight_box
+from anymask.prompts.simulate import innermost, next_click
+from anymask.train.clips import KINDS, ClipBatch
 from anymask.train.decoder import blocked, pixels_and_tokens, single_blocked, unblocked
 from anymask.train.losses import candidate_losses
-from anymask.train.photos import Photo, Photos
 from anymask.train.rounds import DTYPES, LOGIT_LIMIT
-from anymask.train.sampler import LARGEST_NOISE, LARGEST_SHARE, SMALLEST_TARGET, place_of
+from anymask.train.sampler import place_of
 from anymask.train.settings import TrainSettings
 
 DRAWN = 10.0
 """The logit of what a person drew."""
-SHAPES = ((1.0, 0.35), (9 / 16, 0.4), (3 / 4, 0.15), (-9 / 16, 0.1))
-"""Height by width of clips, below 0 upright ones, with their shares."""
 POINTERS = 7
 """Object pointers that the decoder is told of, at most."""
-KINDS = ("drawn", "boxed", "clicked")
-
-
-@dataclass(frozen=True)
-class ClipBatch:
-    """B clips of T frames with M objects each, P = B * M.
-
-    frames: uint8 [B, T, S, S, 3]. targets: bool [T, P, S/r, S/r]. kinds: [P], a rank of `KINDS`; boxes: float32 [P, 4]
-    and clicks: float32 [P, 2], both in model px, of the first frame. shown: (H, W) of the picture in the frame.
-    corrected: frames on which answers are corrected. numbers: of the clips. step, progress: of the run.
-    """
-
-    frames: NDArray[np.uint8]
-    targets: NDArray[np.bool_]
-    kinds: NDArray[np.int64]
-    boxes: NDArray[np.float32]
-    clicks: NDArray[np.float32]
-    shown: tuple[int, int]
-    corrected: tuple[int, ...]
-    numbers: tuple[int, ...]
-    step: int
-    progress: float
-
-
-class ClipSampler:
-    """Draws made clips by number, with objects that are to be seen on their first frames and a prompt for each.
-
-    photos: what clips are made of. side, ratio, pad: as of `Sampler`.
-    """
-
-    def __init__(
-        self, photos: Photos, settings: TrainSettings, *, side: int, ratio: int, pad: tuple[int, int, int]
-    ) -> None:
-        self.photos, self.settings = photos, settings
-        self.side, self.ratio, self.pad = side, ratio, pad
-        self._sets = list(photos.sets.values())
-        weights = np.sqrt([min(len(entry), LARGEST_SHARE) for entry in self._sets])
-        self._shares = weights / weights.sum()
-
-    def batch(self, step: int, numbers: Sequence[int]) -> ClipBatch:
-        """Clips of a step, in the size and shape that the step has."""
-        settings = self.settings
-        progress = step / settings.steps
-        side = settings.phase(progress).side or self.side
-        rng = np.random.default_rng((settings.seed, step, 2))
-        shape = SHAPES[int(rng.choice(len(SHAPES), p=[share for _, share in SHAPES]))][0]
-        short = round(abs(shape) * side / 32) * 32
-        shown = (short, side) if shape > 0 else (side, short)
-        count = int(rng.choice(len(settings.corrected), p=settings.corrected))
-        corrected = tuple(sorted((1 + rng.permutation(settings.frames - 1)[:count]).tolist()))
-        drawn = [self._clip(number, side, shown) for number in numbers]
-        frames, targets, kinds, boxes, clicks = zip(*drawn, strict=True)
-        return ClipBatch(
-            np.stack(frames),
-            np.concatenate(targets, 1),
-            np.concatenate(kinds),
-            np.concatenate(boxes),
-            np.concatenate(clicks),
-            shown,
-            corrected,
-            tuple(numbers),
-            step,
-            progress,
-        )
-
-    def _clip(self, number: int, side: int, shown: tuple[int, int]) -> tuple[Any, ...]:
-        settings = self.settings
-        rng = np.random.default_rng((settings.seed, number, 1))
-        while True:
-            clip = made(rng, self._still, shown, settings.frames)
-            grid = (shown[1] // self.ratio, shown[0] // self.ratio)
-            small = np.zeros((*clip.visible.shape[:2], side // self.ratio, side // self.ratio), np.bool_)
-            for t, masks in enumerate(clip.visible):
-                for row, mask in enumerate(masks):
-                    shares = cv2.resize(mask.view(np.uint8) * 255, grid, interpolation=cv2.INTER_AREA)
-                    small[t, row, : grid[1], : grid[0]] = np.asarray(shares) > 127
-            there = np.flatnonzero(small[0].sum((1, 2)) >= SMALLEST_TARGET)
-            if len(there):
-                break
-        # what was cut out and moves by itself comes last, and is learned from most
-        order = there[::-1] if rng.random() < 0.7 else rng.permutation(there)
-        chosen = np.resize(order, settings.masks)
-        frames = np.empty((settings.frames, side, side, 3), np.uint8)
-        frames[:] = self.pad
-        frames[:, : shown[0], : shown[1]] = clip.frames
-        kinds, boxes, clicks = [], [], []
-        for row in chosen:
-            kinds.append(int(rng.choice(3, p=(0.5, 0.25, 0.25))))
-            box = tuple(float(edge) for edge in tight_box(clip.visible[0, row]))
-            boxes.append(loose_box(box, shown, rng, rng.uniform(0, settings.box_noise), LARGEST_NOISE))  # type: ignore[arg-type]
-            target = small[0, row]
-            x, y = innermost(target)[:2] if rng.random() < 0.5 else anywhere(target, rng)
-            clicks.append(place_of(x, y, self.ratio))
-        return frames, small[:, chosen], np.array(kinds), np.array(boxes, np.float32), np.array(clicks, np.float32)
-
-    def _still(self, rng: np.random.Generator) -> Still:
-        entry: list[Photo] = self._sets[int(rng.choice(len(self._sets), p=self._shares))]
-        photo = entry[int(rng.integers(len(entry)))]
-        chosen = rng.permutation(len(photo.masks))[: OWN + 1]
-        return Still(self.photos.pixels(photo), [self.photos.mask(photo, int(one)) for one in chosen])
 
 
 class Seen(NamedTuple):
