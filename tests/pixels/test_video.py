@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from fractions import Fraction
 from itertools import islice
@@ -107,6 +108,20 @@ def test_a_phone_held_sideways_gives_upright_frames(tmp_path, rotation, turns):
     expected = np.rot90(decoded(path)[3], turns)
     assert frames.size == expected.shape[:2]
     assert np.array_equal(frames[3].pixels(), expected)
+
+
+def test_decoded_frames_are_let_go_of_at_once(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", 30)
+    frames = Frames.open(path)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(one) is av.VideoFrame for one in gc.get_objects())
+        for _ in frames.read():
+            pass
+        assert sum(type(one) is av.VideoFrame for one in gc.get_objects()) - before <= 3
+    finally:
+        gc.enable()
 
 
 def test_a_mirrored_display_matrix_is_followed(tmp_path):

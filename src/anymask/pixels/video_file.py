@@ -188,6 +188,9 @@ class _Decoder:
         self._at = -1
         """Number of the frame decoded last."""
         self._held: NDArray[np.uint8] | None = None
+        self._matrix: NDArray[np.int64] | None = None
+        self._asked = False
+        """Whether the display matrix has been read."""
 
     def close(self) -> None:
         self._frames = iter(())
@@ -205,7 +208,11 @@ class _Decoder:
             raise BadImage(
                 f"frame {number} of {self._path} cannot be decoded, the file is damaged: {_short(error)}"
             ) from error
-        self._at, self._held = number, upright(found)
+        if not self._asked:
+            # once and not for each frame, since a frame whose side data was looked at lives until Python's collector
+            # comes by: some hundred frames at a time. The matrix is the file's, not the frame's.
+            self._asked, self._matrix = True, _matrix(found)
+        self._at, self._held = number, upright(found, self._matrix)
         return self._held
 
     def _timed(self, number: int) -> Any:
@@ -276,13 +283,13 @@ def opened(av: Any, path: Path) -> Any:
     return container
 
 
-def upright(frame: Any) -> NDArray[np.uint8]:
-    """A decoded frame as uint8 [H, W, 3] RGB, turned and mirrored as its display matrix says.
+def upright(frame: Any, matrix: NDArray[np.int64] | None) -> NDArray[np.uint8]:
+    """A decoded frame as uint8 [H, W, 3] RGB, turned and mirrored as the display matrix says.
 
     Phones write how they were held into that matrix. Only quarter turns and mirrors are followed.
     """
     rgb: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(_turned(rgb, _matrix(frame)))
+    return np.ascontiguousarray(_turned(rgb, matrix))
 
 
 def _matrix(frame: Any) -> NDArray[np.int64] | None:
