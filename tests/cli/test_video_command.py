@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from safetensors.torch import save_file
 from typer.testing import CliRunner
@@ -152,6 +153,11 @@ def test_a_run_that_was_killed_while_it_tidied_up_is_tidied_by_the_same_command(
         run(*question, code=130)
     own = tmp_path / "out/.anymask"
     assert (own / "square/session").is_dir()
+    (own / "unfinished/0123").write_bytes(b"half a file")
+    with FileLock(own / "other.lock"):
+        run(*question)
+        assert (own / "unfinished/0123").exists(), "the run of another clip may be writing it"
+    (own / "other.lock").unlink(missing_ok=True)
     assert "done before" in run(*question).output
     assert {path.name for path in own.rglob("*") if path.is_file()} == {"question.json"}
     # what was kept on purpose stays
@@ -190,8 +196,6 @@ def test_a_video_file_keeps_its_rate_and_a_single_frame_is_a_clip(run, clip, tmp
 
 
 def test_two_runs_do_not_write_one_clip_at_a_time(run, clip, tmp_path):
-    from filelock import FileLock
-
     (tmp_path / "out/.anymask").mkdir(parents=True)
     with FileLock(tmp_path / "out/.anymask/square.lock"):
         assert "another run follows square" in run(clip, "--point", "15,20", "-o", tmp_path / "out", code=1).output

@@ -23,6 +23,7 @@ def train(
             help="Filmed clips with masks (DAVIS, YouTube-VOS, MOSE, SA-V), for the method memory; repeatable."
         ),
     ] = None,
+    filmed: Annotated[float | None, typer.Option(help="Share of filmed clips where others are made of photos.")] = None,
     model: Annotated[str | None, typer.Option(help="Which model; the recipe's if left out.")] = None,
     weights: Annotated[Path | None, typer.Option(help="Weights to start from; the model's own if left out.")] = None,
     recipe: Annotated[
@@ -75,6 +76,7 @@ def train(
     from anymask.train.settings import recipe as settings_of
 
     asked: dict[str, Any] = {
+        "filmed": filmed,
         "method": method,
         "steps": steps,
         "images": images,

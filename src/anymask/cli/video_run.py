@@ -107,12 +107,17 @@ class Run:
             self._go(model, overwrite)
             self.seconds = time.perf_counter() - start
 
+    @property
+    def _lock(self) -> Path:
+        # beside the folder, which is emptied
+        return self.folder.with_name(f"{self.folder.name}.lock")
+
     def _alone(self) -> AbstractContextManager[None]:
         from anymask.jobs.alone import alone
 
-        # beside the folder, which is emptied
-        lock = self.folder.with_name(f"{self.folder.name}.lock")
-        return alone(lock, f"another run follows {self.job.title} into {self.out}; wait for it", self.out, tidy=True)
+        return alone(
+            self._lock, f"another run follows {self.job.title} into {self.out}; wait for it", self.out, tidy=True
+        )
 
     def _go(self, model: Model, overwrite: bool) -> None:
         from anymask.cli.video_outputs import OUTPUTS
@@ -226,9 +231,15 @@ class Run:
             self._tidy()
 
     def _tidy(self) -> None:
+        """Removes what was needed on the way, and files that a kill has left half-written."""
+        from anymask.jobs.alone import free
+
         for path in self.folder.iterdir():
             if path.name != QUESTION:
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        # other clips' runs may be writing into the same folder
+        if all(free(lock) for lock in self._lock.parent.glob("*.lock") if lock != self._lock):
+            self.job.place.sweep()
 
     def _write(self, said: Mapping[str, Any]) -> None:
         self.job.place.write(f"{self.job.own}/{QUESTION}", (json.dumps(said) + "\n").encode("ascii"))

@@ -41,3 +41,14 @@ def alone_in(place: LocalFolder) -> AbstractContextManager[None]:
     """No other run on this folder meanwhile, on this machine. Raises NotWritten."""
     busy = f"another run is at work in {place}; wait for it or stop it"
     return alone(place.path(f"{OWN}/run.lock"), busy, place)
+
+
+def free(lock: Path) -> bool:
+    """Whether nobody on this machine holds a lock file; one that a kill has left is free."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except (Timeout, OSError):
+        return False
