@@ -23,7 +23,6 @@ def film(folder: Path, count: int, every: int = 1) -> Path:
     """A clip in the layout SET/CLIP: a white disc (1) goes right, a grey one (2) left, and out before the end."""
     for kind in ("frames", "masks"):
         (folder / "set" / "clip" / kind).mkdir(parents=True)
-    (folder / "set" / "clip" / "meta.json").write_text("{}")
     y, x = np.mgrid[:120, :200]
     for t in range(count):
         picture, mask = np.zeros((120, 200, 3), np.uint8), np.zeros((120, 200), np.uint8)

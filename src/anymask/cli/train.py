@@ -30,7 +30,7 @@ def train(
         str,
         typer.Option(
             help="tune: fine-tuning. inside: the model inside, from ImageNet. video-inside: its memory for clips. "
-            "sam: the paper's."
+            "video-tune: fine-tuning that. sam: the paper's."
         ),
     ] = "tune",
     method: Annotated[

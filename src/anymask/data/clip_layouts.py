@@ -4,7 +4,7 @@
     davis2016    the same with ImageSets/480p/val.txt or ImageSets/2016/val.txt; all objects are one
     vos          JPEGImages/CLIP/00000.jpg   Annotations/CLIP/00000.png   YouTube-VOS (with meta.json), MOSE, LVOS
     sa-v         JPEGImages_24fps/CLIP/00000.jpg   Annotations_6fps/CLIP/000/00000.png   sav_val.txt
-    clips        SET/CLIP/frames/00000.jpg   SET/CLIP/masks/00000.png   SET/CLIP/meta.json
+    clips        SET/CLIP/frames/00000.jpg   SET/CLIP/masks/00000.png   SET/CLIP/meta.json (may be missing)
 
 Of a folder that holds several splits, such as train/ and valid/, the one for validation is taken if none is named.
 """
@@ -183,9 +183,9 @@ def _of_folders(root: Path, split: str | None) -> list[Clip]:
     if split is not None:
         raise BadSetting(f"{root} is not divided into splits, got {split!r}")
     clips = []
-    for file in sorted(root.glob("*/*/meta.json")):
-        said = _json(file)
-        folder = file.parent
+    for folder in sorted(found.parent for found in root.glob("*/*/frames")):
+        told = folder / "meta.json"
+        said = _json(told) if told.is_file() else {}
         names = {int(one): str(name) for one, name in said.get("objects", {}).items()}
         rate = float(said["fps"]) if said.get("fps") else None
         clip = _clip(folder.parent.name, folder.name, folder / "frames", folder / "masks", rate, names=names)

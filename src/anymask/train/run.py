@@ -247,7 +247,7 @@ def start(job: Job) -> tuple[PromptableModel, str]:
     memory = job.settings.method == "memory"
     if memory and not card(job.model).base:
         raise BadSetting(f"{job.model} has no memory to train beside weights for pictures; use anymask-lite-video")
-    anew = memory and job.weights is None
+    anew = memory and job.settings.anew and job.weights is None
     model = begun(card(job.model)) if anew else load(job.model, weights=job.weights, device="cpu")
     if not isinstance(model, PromptableModel):
         raise BadSetting(f"{job.model} answers no points and boxes, so this command cannot train it")

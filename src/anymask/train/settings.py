@@ -31,8 +31,8 @@ class TrainSettings:
     the network together; fewer than its share means that gradients are accumulated.
     masks: of each image; even, half of them start from a box and half from a click.
     method: "scratch" (random but for the backbone), "full", "decoder" (the image encoder stays), "lora" (decoder, and
-    low-rank additions of `lora_rank` to the image encoder), "memory" (on clips; everything for pictures stays, and the
-    memory begins anew unless the run is given weights).
+    low-rank additions of `lora_rank` to the image encoder), "memory" (on clips; everything for pictures stays).
+    anew: the memory begins anew, unless the run is given weights.
     rate: of new layers and decoder; encoder_rate: share of it for the image encoder; layer_decay: what each
     transformer block keeps of the rate of the block above it.
     rounds: shares of steps with 0, 1, 2, ... corrections, in the first third of the run and afterwards.
@@ -55,6 +55,7 @@ class TrainSettings:
     at_once: int | None = None
     masks: int = 6
     method: Method = "full"
+    anew: bool = False
     lora_rank: int = 8
     rate: float = 1e-3
     encoder_rate: float = 0.15
@@ -157,6 +158,7 @@ RECIPES = {
         "the memory of the model inside, on made clips, on CPU cores",
         {
             "method": "memory",
+            "anew": True,
             "images": 2,
             "masks": 2,
             "compiled": True,
@@ -168,6 +170,22 @@ RECIPES = {
             "focal": (10.0, 15.0),
             "score": 1.0,
             "phases": (Phase(0.7, 256, (1.0, 1.0)), Phase(0.95, 384, (1.0, 1.0)), Phase(1.0, 512, (1.0, 1.0))),
+        },
+        model="anymask-lite-video",
+    ),
+    "video-tune": Recipe(
+        "fine-tuning the memory of the model inside on filmed clips: gentle rates, short",
+        {
+            "method": "memory",
+            "images": 2,
+            "masks": 2,
+            "steps": 500,
+            "rate": 2e-4,
+            "warmup": 20,
+            "average": 0.99,
+            "focal": (15.0, 15.0),
+            "score": 1.0,
+            "phases": (Phase(1.0, 384, (1.0, 1.0)),),
         },
         model="anymask-lite-video",
     ),
