@@ -82,7 +82,9 @@ class Filmed:
                 if name in film.truths[at]:
                     mask = _sized(decode_one(film.truths[at][name])[rows, columns].astype(np.uint8) * 255, size) > 127
                     visible[t, row] = mask[:, ::-1] if mirrored else mask
-        return out, visible[:, visible[0].sum((1, 2)) >= _SEEN]
+        seen = np.flatnonzero(visible[0].sum((1, 2)) >= _SEEN)
+        # none of them matters most, unlike in made clips
+        return out, visible[:, rng.permutation(seen)]
 
     def _picture(self, film: Film, at: int) -> U8:
         height, width = film.size
