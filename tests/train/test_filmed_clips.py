@@ -65,6 +65,21 @@ def test_only_annotated_frames_are_shown_and_short_clips_go_back_and_forth(tmp_p
     assert visible[:, 0].any((1, 2)).all()
 
 
+def test_clips_for_training_are_taken_and_not_those_for_validation(tmp_path):
+    clip = film(tmp_path / "drawn", 6) / "set" / "clip"
+    for split, frames in (("train", 6), ("val", 3)):
+        for ours, theirs in (("frames", "JPEGImages"), ("masks", "Annotations")):
+            there = tmp_path / "davis" / theirs / "480p" / split
+            there.mkdir(parents=True)
+            for path in sorted((clip / ours).iterdir())[:frames]:
+                (there / path.name).write_bytes(path.read_bytes())
+        lists = tmp_path / "davis/ImageSets/2017"
+        lists.mkdir(parents=True, exist_ok=True)
+        (lists / f"{split}.txt").write_text(f"{split}\n")
+    (films,) = load_clips([tmp_path / "davis"], tmp_path / "cache").sets.values()
+    assert [len(one) for one in films] == [6]
+
+
 def test_the_cache_is_read_without_the_pictures(tmp_path):
     data = film(tmp_path / "data", 6)
     read: list[tuple[str, int, int | None]] = []

@@ -119,6 +119,7 @@ def video(
             one.check(frames.size, frames.count)
         run = Run(clip, frames, script, out, forms, policy, rate, keep, show)
         if not overwrite and run.through():
+            run.tidy()
             show.done(run)
             return
         with show.waiting("loading the model"):

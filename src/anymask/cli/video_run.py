@@ -80,10 +80,7 @@ class Run:
         return whole
 
     def through(self) -> bool:
-        """Whether an earlier run has left all that is asked for; without loading a model.
-
-        What it needed on the way is removed, if a kill has kept it from doing so.
-        """
+        """Whether an earlier run has left all that is asked for; without loading a model."""
         before = self._before()
         if before is None or not set(self.forms) <= set(before.get("done", {})):
             return False
@@ -92,13 +89,14 @@ class Run:
             return False
         self.files = [before["done"][one] for one in self.forms]
         self.seen = {int(one): (count, total) for one, (count, total) in before["seen"].items()}
-        if not all(self.job.place.exists(name.removesuffix(" ...")) for name in self.files):
-            return False
-        if not (self.keep or before.get("kept")):
+        return all(self.job.place.exists(name.removesuffix(" ...")) for name in self.files)
+
+    def tidy(self) -> None:
+        """Removes what an earlier run needed on the way, if a kill has kept it from doing so itself."""
+        if not (self.keep or (self._before() or {}).get("kept")):
             # who is at work here tidies up himself
             with suppress(NotWritten), self._alone():
                 self._tidy()
-        return True
 
     def go(self, model: Model, *, overwrite: bool) -> None:
         """Tracks, writes as it comes, tidies up. Raises BadSetting where the folder holds another run of the clip."""

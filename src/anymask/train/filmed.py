@@ -10,22 +10,23 @@ from typing import IO, Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from anymask.data.clip_layouts import open_clips
 from anymask.data.clips import Clip
 from anymask.data.photo import rgb
 from anymask.errors import BadImage, BadSetting
-from anymask.masks.rle import RLE, decode_one
+from anymask.masks.rle import RLE, decode_one, encode_one
 from anymask.pixels.resize import HW
 from anymask.train.augment import recolour
-from anymask.train.flat import LONGEST, Reading, flat, shrunk
+from anymask.train.flat import LONGEST, Reading, flat, shrunk, text
 from anymask.train.sampler import LARGEST_SHARE
 
 FARTHEST = 5
 """Annotated frames from one frame of a stretch to the next, at most."""
 CLOSEST = 0.4
 """Of the largest window that a clip's picture has room for, the share that a stretch shows at least, along a side."""
+MOST = 6
+"""Objects of a stretch, drawn from those on its first frame."""
 _SEEN = 24
 """Pixels of an object that make it worth following."""
 
@@ -55,9 +56,6 @@ class Filmed:
         weights = np.sqrt([min(len(films), LARGEST_SHARE) for films in self.sets.values()])
         self._shares = weights / weights.sum()
 
-    def __len__(self) -> int:
-        return sum(len(films) for films in self.sets.values())
-
     def draw(self, rng: np.random.Generator, size: HW, frames: int) -> tuple[U8, NDArray[np.bool_]]:
         """Frames [T, H, W, 3] of a part of a clip, and what is seen of the objects on its first one, bool [T, N, H, W].
 
@@ -68,10 +66,8 @@ class Filmed:
         film = films[int(rng.integers(len(films)))]
         beginnings = [at for at, truth in enumerate(film.truths) if truth]
         chosen = _stretch(rng, len(film), beginnings[int(rng.integers(len(beginnings)))], frames)
-        names = list(film.truths[chosen[0]])
-        rows, columns = _window(
-            rng, film.size, size, decode_one(film.truths[chosen[0]][names[rng.integers(len(names))]])
-        )
+        names = rng.permutation(list(film.truths[chosen[0]]))[:MOST].tolist()
+        rows, columns = _window(rng, film.size, size, decode_one(film.truths[chosen[0]][names[0]]))
         mirrored, colours = rng.random() < 0.5, int(rng.integers(2**31))
         out = np.empty((frames, *size, 3), np.uint8)
         visible = np.zeros((frames, len(names), *size), np.bool_)
@@ -82,9 +78,7 @@ class Filmed:
                 if name in film.truths[at]:
                     mask = _sized(decode_one(film.truths[at][name])[rows, columns].astype(np.uint8) * 255, size) > 127
                     visible[t, row] = mask[:, ::-1] if mirrored else mask
-        seen = np.flatnonzero(visible[0].sum((1, 2)) >= _SEEN)
-        # none of them matters most, unlike in made clips
-        return out, visible[:, rng.permutation(seen)]
+        return out, visible[:, visible[0].sum((1, 2)) >= _SEEN]
 
     def _picture(self, film: Film, at: int) -> U8:
         height, width = film.size
@@ -102,7 +96,7 @@ def load_clips(data: Sequence[Path], cache: Path, tell: Reading | None = None) -
     def write(out: IO[bytes]) -> dict[str, list[dict[str, Any]]]:
         index: dict[str, list[dict[str, Any]]] = {}
         offset = 0
-        for done, clip in enumerate(clips := [clip for root in data for clip in open_clips(root)], 1):
+        for done, clip in enumerate(clips := [clip for root in data for clip in _opened(root)], 1):
             if tell is not None:
                 tell(f"{clip.dataset} (clips)", done, len(clips))
             truths, size = [], (0, 0)
@@ -125,6 +119,14 @@ def load_clips(data: Sequence[Path], cache: Path, tell: Reading | None = None) -
     )
 
 
+def _opened(root: Path) -> list[Clip]:
+    """The clips for training where they are told apart, else all there are."""
+    try:
+        return open_clips(root, split="train")
+    except BadSetting:
+        return open_clips(root)
+
+
 def _frames(clip: Clip) -> Iterator[tuple[U8, dict[str, dict[str, Any]]]]:
     """Annotated frames and their masks, as they are kept."""
     for frame in clip.annotated:
@@ -136,8 +138,8 @@ def _frames(clip: Clip) -> Iterator[tuple[U8, dict[str, dict[str, Any]]]]:
         for name, rle in clip.truth(frame).items():
             dense = _sized(decode_one(rle).astype(np.uint8) * 255, small.shape[:2]) > 127
             if dense.sum() >= _SEEN:
-                kept[str(name)] = dict(coco_mask.encode(np.asfortranarray(dense, np.uint8)))
-        yield small, {name: {**rle, "counts": rle["counts"].decode()} for name, rle in kept.items()}
+                kept[str(name)] = text(encode_one(dense))
+        yield small, kept
 
 
 def _masks(truth: dict[str, dict[str, Any]]) -> dict[str, RLE]:

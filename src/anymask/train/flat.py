@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from anymask.data import scene_sets
 from anymask.errors import BadSetting
+from anymask.masks.rle import RLE
 
 LONGEST = 640
 """Pictures are kept at this side at most, in pixels."""
@@ -55,6 +56,11 @@ def shrunk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return pixels
     size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def text(mask: RLE) -> dict[str, Any]:
+    """A mask as JSON keeps it."""
+    return {"size": list(mask["size"]), "counts": mask["counts"].decode()}
 
 
 def _stamp(root: Path, tell: Callable[[bytes], None]) -> None:

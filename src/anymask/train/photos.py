@@ -15,8 +15,8 @@ from pycocotools import mask as coco_mask
 from anymask.data.open import open_data
 from anymask.data.sample import Dataset, Sample, Stream
 from anymask.errors import BadSetting
-from anymask.masks.rle import RLE
-from anymask.train.flat import LONGEST, Reading, flat, shrunk
+from anymask.masks.rle import encode_one
+from anymask.train.flat import LONGEST, Reading, flat, shrunk, text
 
 SMALLEST = 32
 """Masks with fewer pixels are not kept."""
@@ -106,7 +106,7 @@ def _written(sets: Sequence[Dataset | Stream], out: IO[bytes], tell: Reading | N
                 tell(entry.name, done, total)
             if not sample.masks:
                 continue
-            pixels, masks = _fitted(sample.pixels(), [_text(mask) for mask in sample.masks])
+            pixels, masks = _fitted(sample.pixels(), [text(mask) for mask in sample.masks])
             if masks:
                 photos.append({"offset": offset, "size": pixels.shape[:2], "masks": masks})
                 out.write(pixels.tobytes())
@@ -120,16 +120,10 @@ def _samples(entry: Dataset | Stream) -> Iterator[Sample]:
     return iter(entry)
 
 
-def _text(mask: RLE) -> dict[str, Any]:
-    """A mask as JSON keeps it."""
-    return {"size": list(mask["size"]), "counts": mask["counts"].decode()}
-
-
 def _fitted(pixels: NDArray[np.uint8], masks: list[dict[str, Any]]) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
     small = shrunk(pixels)
     if small.shape != pixels.shape:
         size = (small.shape[1], small.shape[0])
         dense = [cv2.resize(coco_mask.decode(m) * 255, size, interpolation=cv2.INTER_AREA) > 127 for m in masks]
-        masks = [coco_mask.encode(np.asfortranarray(m, np.uint8)) for m in dense]
-        masks = [{"size": list(m["size"]), "counts": m["counts"].decode()} for m in masks]
+        masks = [text(encode_one(mask)) for mask in dense]
     return small, [m for m in masks if coco_mask.area(m) >= SMALLEST]
